@@ -169,20 +169,9 @@ class Blueprint:
         *retired* state is entered by no new job; its handler stays for jobs that are in it when the code changes.
         """
 
-        def make(function: Function, state: str) -> Handler:
-            self._check(function, state=state, condition=condition, queue=queue, may_go_to=may_go_to)
-            return Handler(
-                function=function,
-                state=state,
-                guard=condition,
-                is_start=is_start,
-                end=self._end_kind(function, state, is_end),
-                queue=queue,
-                may_go_to=tuple(may_go_to or ()),
-                is_retired=retired,
-            )
-
-        return self._mark(name, make)
+        return self._mark(
+            name, condition, is_end=is_end, queue=queue, may_go_to=may_go_to, is_start=is_start, is_retired=retired
+        )
 
     @overload
     def aggregator(self, name: H) -> H: ...
@@ -213,15 +202,7 @@ class Blueprint:
         "data", "error"}`` by task id, in the order of dispatch. Options as in :meth:`handler`.
         """
 
-        def make(function: Function, state: str) -> Handler:
-            self._check(function, state=state, condition=None, queue=queue, may_go_to=may_go_to)
-            end = self._end_kind(function, state, is_end)
-            more = tuple(may_go_to or ())
-            return Handler(
-                function, state, end=end, queue=queue, may_go_to=more, is_aggregator=True, is_retired=retired
-            )
-
-        return self._mark(name, make)
+        return self._mark(name, is_end=is_end, queue=queue, may_go_to=may_go_to, is_aggregator=True, is_retired=retired)
 
     def compile(self) -> Plan:
         """Compile to a plan: states, queues and bindings.
@@ -241,12 +222,29 @@ class Blueprint:
         options = {each.name: getattr(self, each.name) for each in fields(Definition) if each.name != "handlers"}
         return Definition(handlers=dict(self._handlers), **options)
 
-    def _mark(self, name: H | str | None, make: Callable[[Function, str], Handler]) -> H | Callable[[H], H]:
+    def _mark(
+        self,
+        name: H | str | None,
+        condition: Condition | None = None,
+        *,
+        is_end: object,
+        queue: str | None,
+        may_go_to: Iterable[str] | None,
+        **flags: bool,
+    ) -> H | Callable[[H], H]:
         """Return a decorator for the state *name*, or apply it if *name* is the function itself."""
 
         def mark(function: H) -> H:
             state = name if isinstance(name, str) else getattr(function, "__name__", type(function).__name__)
-            self._add(make(function, state))
+            self._check(function, state, condition=condition, queue=queue, may_go_to=may_go_to, is_end=is_end)
+            end = None
+            if is_end:
+                end = EndKind.FAILED if is_end == "failed" or state == "failed" else EndKind.FINISHED
+            more = tuple(may_go_to or ())
+            handler = Handler(function, state, condition, end=end, queue=queue, may_go_to=more, **flags)
+            handlers = (*self._handlers.get(state, ()), handler)
+            self._handlers[state] = tuple(sorted(handlers, key=lambda each: each.guard is None))
+            self._plan = None
             return function
 
         if name is None or isinstance(name, str):
@@ -255,13 +253,8 @@ class Blueprint:
             raise self._refusal(f"the name of a state must be text, not {name!r}")
         return mark(name)
 
-    def _add(self, handler: Handler) -> None:
-        handlers = (*self._handlers.get(handler.state, ()), handler)
-        self._handlers[handler.state] = tuple(sorted(handlers, key=lambda each: each.guard is None))
-        self._plan = None
-
     def _check(
-        self, function: Function, *, state: str, condition: object, queue: object, may_go_to: Iterable[str] | None
+        self, function: Function, state: str, *, condition: object, queue: object, may_go_to: object, is_end: object
     ) -> None:
         def refuse(message: str) -> BlueprintError:
             return self._refusal(message, state=state, line=line_of(function))
@@ -282,14 +275,8 @@ class Blueprint:
             raise refuse("F.item is an item of a list: use it inside F....any_(...) or F....all_(...)")
         if isinstance(may_go_to, str):
             raise refuse(f"may_go_to must be a list of states: write may_go_to=[{may_go_to!r}]")
-
-    def _end_kind(self, function: Function, state: str, is_end: object) -> EndKind | None:
         if is_end not in (False, True, "failed"):
-            message = f'is_end must be True or "failed", not {is_end!r}'
-            raise self._refusal(message, state=state, line=line_of(function))
-        if not is_end:
-            return None
-        return EndKind.FAILED if is_end == "failed" or state == "failed" else EndKind.FINISHED
+            raise refuse(f'is_end must be True or "failed", not {is_end!r}')
 
     def _refusal(self, message: str, *, state: str | None = None, line: int | None = None) -> BlueprintError:
         return BlueprintError(message, blueprint=str(self.name), state=state, line=line)

@@ -6,12 +6,12 @@ Values that are computed at run time are not checked.
 import ast
 import inspect
 from collections.abc import Callable, Iterator, Mapping
-from difflib import get_close_matches
 from typing import Any
 
 from avtomatika.core.blueprint.actions import BRANCH_KEYS, Actions
 from avtomatika.errors import HandlerError
 
+from .spelling import suggestion
 from .static_values import Scope
 
 #: Valid values for the required arguments of an action, used in a trial call for those that are not checked here.
@@ -30,53 +30,58 @@ _VALID: Mapping[str, Any] = {
 _CHECKED_ELSEWHERE = frozenset({"state", "then", "aggregate_into", "task_type", "name", "transitions", "tasks"})
 
 
-def expanded(call: ast.Call, scope: Scope) -> list[ast.keyword]:
-    """Return the keywords of *call*, with ``**`` of a dict with known keys replaced by its entries."""
-    return [each for keyword in call.keywords for each in _expanded(keyword, scope)]
+class Arguments:
+    """The arguments of *call*, a call of *function*: nodes *by_name* of their parameters.
+
+    *starred* are those that may contain further ones, as ``ast.Starred``; ``**`` of a dict with known keys is replaced
+    by its entries.
+    """
+
+    def __init__(self, call: ast.Call, function: Callable[..., Any], scope: Scope) -> None:
+        self.parameters = [each for each in inspect.signature(function).parameters.values() if each.name != "self"]
+        keywords = [each for keyword in call.keywords for each in _expanded(keyword, scope)]
+        self.starred = [each for each in call.args if isinstance(each, ast.Starred)]
+        self.positional = call.args[: call.args.index(self.starred[0])] if self.starred else call.args
+        self.starred += [ast.copy_location(ast.Starred(each.value), each.value) for each in keywords if not each.arg]
+        self.keywords = [(each.arg, each.value) for each in keywords if each.arg]
+        self.by_name = dict(zip(self._names_by_position(), self.positional, strict=False)) | dict(self.keywords)
+
+    def get(self, name: str) -> ast.expr | None:
+        """Return the argument *name*: a starred one if it may contain it, None if it is missing."""
+        return self.by_name.get(name) or next(iter(self.starred), None)
+
+    def misspelt(self, name: str) -> str | None:
+        """Return a description of an argument that the function, called *name*, does not accept."""
+        known, keywords = [each.name for each in self.parameters], [each for each, _ in self.keywords]
+        for keyword in keywords:
+            if keyword not in known:
+                return f"{name} has no argument {keyword!r}; {suggestion(keyword, known)}"
+        positional, given = self._names_by_position(), len(self.positional)
+        if given > len(positional):
+            return f"{name} takes at most {len(positional)} arguments by position, not {given}; give the others by name"
+        twice = {*positional[:given]}.intersection(keywords) or {one for one in keywords if keywords.count(one) > 1}
+        return f"{name} is given the argument {min(twice)!r} twice" if twice else None
+
+    def missing(self, name: str) -> str | None:
+        """Return a description of a required argument that is missing."""
+        required = [each.name for each in self.parameters if each.default is each.empty]
+        lacking = next((each for each in required if each not in self.by_name), None)
+        return None if lacking is None or self.starred else f"{name} needs the argument {lacking!r}"
+
+    def _names_by_position(self) -> list[str]:
+        return [each.name for each in self.parameters if each.kind is each.POSITIONAL_OR_KEYWORD]
 
 
-def misspelt(call: ast.Call, function: Callable[..., Any], name: str, scope: Scope) -> str | None:
-    """Return a description of an argument that *function* does not accept; None if it accepts all."""
-    parameters = [each for each in inspect.signature(function).parameters.values() if each.name != "self"]
-    keywords = [each.arg for each in expanded(call, scope) if each.arg is not None]
-    known = [each.name for each in parameters]
-    for keyword in keywords:
-        if keyword not in known:
-            return f"{name} has no argument {keyword!r}; {_suggestion(keyword, known)}"
-    positional = [each.name for each in parameters if each.kind is each.POSITIONAL_OR_KEYWORD]
-    given = _positional(call)
-    if len(given) > len(positional):
-        return (
-            f"{name} takes at most {len(positional)} arguments by position, not {len(given)}; give the others by name"
-        )
-    twice = set(positional[: len(given)]).intersection(keywords) or {one for one in keywords if keywords.count(one) > 1}
-    return f"{name} is given the argument {min(twice)!r} twice" if twice else None
-
-
-def missing(call: ast.Call, method: str, scope: Scope) -> str | None:
-    """Return a description of a required argument that is missing."""
-    keywords = expanded(call, scope)
-    if any(keyword.arg is None for keyword in keywords) or len(_positional(call)) < len(call.args):
-        return None
-    parameters = list(inspect.signature(getattr(Actions, method)).parameters.values())[1:]
-    given = {each.name for each in parameters[: len(call.args)]}.union(str(keyword.arg) for keyword in keywords)
-    for parameter in parameters:
-        if parameter.default is parameter.empty and parameter.name not in given:
-            return f"{method} needs the argument {parameter.name!r}"
-    return None
-
-
-def invalid_values(call: ast.Call, method: str, scope: Scope) -> str | None:
+def invalid_values(arguments: Arguments, method: str) -> str | None:
     """Return the error that an action would raise for its literal arguments; None if it accepts them."""
-    function = getattr(Actions, method)
-    names = list(inspect.signature(function).parameters)[1:]
-    given = dict(zip(names, _positional(call), strict=False))
-    given |= {keyword.arg: keyword.value for keyword in expanded(call, scope) if keyword.arg in names}
+    names = [each.name for each in arguments.parameters]
+    given = {name: node for name, node in arguments.by_name.items() if name in names}
     trial = {name: value for name, value in _VALID.items() if name in names}
     trial |= {name: value for name, node in given.items() if name not in _CHECKED_ELSEWHERE for value in _literal(node)}
-    if method == "wait" and not _is_whole_wait(call, given, trial):
+    is_whole = not arguments.starred and all(name in trial for name in ("seconds", "until") if name in given)
+    if method == "wait" and not is_whole:
         trial["seconds"], trial["until"] = trial.get("seconds") or 1, None
-    return _raised(lambda: function(Actions(), **trial))
+    return _raised(lambda: getattr(Actions, method)(Actions(), **trial))
 
 
 def invalid_branch(branch: ast.Dict) -> str | None:
@@ -85,7 +90,7 @@ def invalid_branch(branch: ast.Dict) -> str | None:
     for key, node in zip(branch.keys, branch.values, strict=True):
         for name in () if key is None else _literal(key):
             if name not in (*BRANCH_KEYS, "type"):
-                return f"a task of dispatch_parallel has no {name!r}; {_suggestion(name, BRANCH_KEYS)}"
+                return f"a task of dispatch_parallel has no {name!r}; {suggestion(name, BRANCH_KEYS)}"
             if name not in ("type", *_CHECKED_ELSEWHERE):
                 task.update((name, value) for value in _literal(node))
     return _raised(lambda: Actions().dispatch_parallel([task], aggregate_into="state"))
@@ -93,10 +98,10 @@ def invalid_branch(branch: ast.Dict) -> str | None:
 
 def invalid_construction(call: ast.Call, function: Callable[..., Any], scope: Scope) -> str | None:
     """Return the error in a call of a class of this library, such as ``RetryPolicy``."""
-    name = function.__name__
-    if (problem := misspelt(call, function, name, scope)) is not None:
+    name, arguments = function.__name__, Arguments(call, function, scope)
+    if (problem := arguments.misspelt(name)) is not None:
         return problem
-    values = {each.arg: value for each in expanded(call, scope) if each.arg for value in _literal(each.value)}
+    values = {each: value for each, node in arguments.keywords for value in _literal(node)}
     return None if call.args else _raised(lambda: function(**values), name)
 
 
@@ -122,26 +127,12 @@ def _entries(node: ast.expr, scope: Scope) -> list[tuple[str, ast.expr]] | None:
             return None
 
 
-def _positional(call: ast.Call) -> list[ast.expr]:
-    """Return the positional arguments before the first starred one."""
-    starred = (place for place, argument in enumerate(call.args) if isinstance(argument, ast.Starred))
-    return call.args[: next(starred, len(call.args))]
-
-
 def _literal(node: ast.expr) -> Iterator[Any]:
     """Yield the value of *node* if it is a literal."""
     try:
         yield ast.literal_eval(node)
     except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
         return
-
-
-def _is_whole_wait(call: ast.Call, given: Mapping[str, ast.expr], trial: Mapping[str, Any]) -> bool:
-    """Return True if the known values of ``seconds`` and ``until`` are all that the call passes."""
-    is_open = any(keyword.arg is None for keyword in call.keywords) or any(
-        isinstance(argument, ast.Starred) for argument in call.args
-    )
-    return not is_open and all(name in trial for name in ("seconds", "until") if name in given)
 
 
 def _raised(function: Callable[[], object], name: str | None = None) -> str | None:
@@ -152,8 +143,3 @@ def _raised(function: Callable[[], object], name: str | None = None) -> str | No
     except TypeError:  # a required argument is missing, or its value is not known
         return None
     return None
-
-
-def _suggestion(name: object, known: list[str] | tuple[str, ...]) -> str:
-    near = get_close_matches(str(name), known, n=1)
-    return f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"

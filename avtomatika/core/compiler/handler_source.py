@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from avtomatika.core.blueprint.actions import ACTIONS
+from avtomatika.core.blueprint.actions import ACTIONS, Actions
 from avtomatika.core.blueprint.handler import Handler
 
-from .call_checks import expanded
+from .call_checks import Arguments
 from .control_flow import undecided_line
 from .source_checks import Mistake, Mistakes, check_source
 from .static_values import Scope, Values
@@ -162,33 +162,19 @@ class _Reader(ast.NodeVisitor):
         self.hidden.append((node.lineno, f"{ast.unparse(node)} is used {used}"))
 
     def _call(self, node: ast.Call, method: str) -> ActionCall:
+        if method not in ACTIONS:
+            return ActionCall(method, node.lineno)
+        arguments = Arguments(node, getattr(Actions, method), self._scope)
         match method:
-            case "go_to":
-                return ActionCall(method, node.lineno, self._edge(self._argument(node, "state", 0)))
-            case "wait":
-                return ActionCall(method, node.lineno, self._edge(self._argument(node, "then")))
+            case "go_to" | "wait":
+                return ActionCall(
+                    method, node.lineno, self._edge(arguments.get("state" if method == "go_to" else "then"))
+                )
             case "dispatch_parallel":
-                return self._parallel(node)
-            case "await_human_approval":
-                return ActionCall(method, node.lineno, self._edges_of(self._argument(node, "transitions", 2)))
-            case _:
-                name = self._argument(node, "name" if method == "run_blueprint" else "task_type", 0)
-                edges = self._edges_of(self._argument(node, "transitions", 2))
-                return ActionCall(method, node.lineno, edges, names=() if name is None else self._values(name))
-
-    def _argument(self, call: ast.Call, name: str, position: int | None = None) -> ast.expr | None:
-        """Return the expression of a parameter: a starred one if it may contain it, None if missing."""
-        keywords = expanded(call, self._scope)
-        for keyword in keywords:
-            if keyword.arg == name:
-                return keyword.value
-        for place, argument in enumerate(call.args):
-            if isinstance(argument, ast.Starred):
-                return argument
-            if place == position:
-                return argument
-        others = (keyword.value for keyword in keywords if keyword.arg is None)
-        return next((ast.copy_location(ast.Starred(value), value) for value in others), None)
+                return self._parallel(node.lineno, arguments)
+        name = arguments.get("name" if method == "run_blueprint" else "task_type")
+        edges = self._edges_of(arguments.get("transitions"))
+        return ActionCall(method, node.lineno, edges, names=() if name is None else self._values(name))
 
     def _edge(self, target: ast.expr | None) -> tuple[ActionEdge, ...]:
         return () if target is None else (ActionEdge(None, self._values(target), target.lineno),)
@@ -196,14 +182,14 @@ class _Reader(ast.NodeVisitor):
     def _edges_of(self, transitions: ast.expr | None) -> tuple[ActionEdge, ...] | None:
         return () if transitions is None else self._edges(transitions)
 
-    def _parallel(self, node: ast.Call) -> ActionCall:
+    def _parallel(self, line: int, arguments: Arguments) -> ActionCall:
         """Read tasks that are written as dicts; others are checked when the handler runs."""
-        aggregator = self._argument(node, "aggregate_into", 1)
+        aggregator = arguments.get("aggregate_into")
         if aggregator is None:
-            return ActionCall("dispatch_parallel", node.lineno)
+            return ActionCall("dispatch_parallel", line)
         edges = [ActionEdge(("success",), self._values(aggregator), aggregator.lineno)]
         names: list[object] = []
-        tasks = self._argument(node, "tasks", 0)
+        tasks = arguments.get("tasks")
         dicts = [] if tasks is None else list(_dicts_in(self._scope.choices(tasks)))
         may_have_more = not dicts
         for each in dicts:
@@ -213,7 +199,7 @@ class _Reader(ast.NodeVisitor):
             edges.extend(own or ())
             may_have_more = may_have_more or own is None or None in each.keys
         known = None if None in names or not names else tuple(names)
-        return ActionCall("dispatch_parallel", node.lineno, tuple(edges), known, may_have_more)
+        return ActionCall("dispatch_parallel", line, tuple(edges), known, may_have_more)
 
     def _values(self, node: ast.expr) -> Values:
         return self._scope.values(node)

@@ -2,9 +2,8 @@
 
 import ast
 import inspect
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, is_dataclass
-from difflib import get_close_matches
 from typing import Any, Self
 
 from avtomatika.core.blueprint.actions import ACTIONS, Actions
@@ -15,8 +14,8 @@ from avtomatika.core.blueprint.job_context import INJECTED, ClientInfo, JobConte
 from avtomatika.core.retry import RetryPolicy
 from avtomatika.core.value_types import annotation_of, object_type
 
-from .call_checks import invalid_branch, invalid_construction, invalid_values, missing, misspelt
-from .spelling import intended_name
+from .call_checks import Arguments, invalid_branch, invalid_construction, invalid_values
+from .spelling import intended_name, suggestion
 from .static_values import Scope
 
 #: A line of the file and the message.
@@ -80,8 +79,7 @@ class _Checker(ast.NodeVisitor):
             case ast.Name(id=name) if name in _ATTRIBUTES and name in self.parameters - self.uses.changed:
                 known = _ATTRIBUTES[name]
                 if node.attr not in known and not node.attr.startswith("_"):
-                    near = get_close_matches(node.attr, known, n=1)
-                    hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(sorted(known))}"
+                    hint = suggestion(node.attr, sorted(known))
                     self._note(self.names, node, f"{name} has no {node.attr!r}; {hint}")
         self.generic_visit(node)
 
@@ -95,15 +93,14 @@ class _Checker(ast.NodeVisitor):
         """See :meth:`visit_FunctionDef`."""
 
     def _check_action(self, node: ast.Call, method: str) -> None:
-        self._note(self.names, node, misspelt(node, getattr(Actions, method), method, self._scope))
-        self._note(self.values, node, missing(node, method, self._scope))
-        self._note(self.values, node, invalid_values(node, method, self._scope))
+        arguments = Arguments(node, getattr(Actions, method), self._scope)
+        self._note(self.names, node, arguments.misspelt(method))
+        self._note(self.values, node, arguments.missing(method))
+        self._note(self.values, node, invalid_values(arguments, method))
         if method == "dispatch_parallel":
-            self._check_branches(node)
+            self._check_branches(arguments.by_name)
 
-    def _check_branches(self, node: ast.Call) -> None:
-        arguments = dict(zip(("tasks", "aggregate_into"), node.args, strict=False))
-        arguments |= {str(keyword.arg): keyword.value for keyword in node.keywords}
+    def _check_branches(self, arguments: Mapping[str, ast.expr]) -> None:
         aggregators = self._values(arguments.get("aggregate_into"))
         for branch in self._dicts(arguments.get("tasks")):
             self._note(self.names, branch, invalid_branch(branch))
@@ -272,6 +269,5 @@ def _is_data(node: ast.expr) -> bool:
 
 
 def _message(name: object, known: Collection[str]) -> str:
-    near = get_close_matches(str(name), known, n=1)
-    public = ", ".join(sorted(word for word in known if not word.startswith("_")))
-    return f"{_DATA} has no {name!r}; " + (f"did you mean {near[0]!r}?" if near else f"known are {public}")
+    public = sorted(word for word in known if not word.startswith("_"))
+    return f"{_DATA} has no {name!r}; {suggestion(name, public)}"

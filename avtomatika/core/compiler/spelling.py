@@ -1,6 +1,7 @@
 """Recognizes a misspelt name: a character lost, doubled, added or swapped, or words joined differently."""
 
 from collections.abc import Iterable
+from difflib import get_close_matches
 
 #: From this length on, one wrong letter is a typo; in shorter names it is another word (content, context).
 _LONG = 10
@@ -16,6 +17,17 @@ def intended_name(name: str, known: Iterable[str]) -> str | None:
     [None, None, None]
     """
     return next((word for word in known if _is_slip(name, word)), None)
+
+
+def suggestion(name: object, known: Iterable[str]) -> str:
+    """Return a hint for the unknown *name*: the most similar one in *known*, or all of them.
+
+    >>> suggestion("prams", ["params"]), suggestion("x", ["params", "priority"])
+    ("did you mean 'params'?", 'known are params, priority')
+    """
+    names = list(known)
+    near = get_close_matches(str(name), names, n=1)
+    return f"did you mean {near[0]!r}?" if near else f"known are {', '.join(names)}"
 
 
 def _is_slip(name: str, word: str) -> bool:

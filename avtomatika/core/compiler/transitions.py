@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from itertools import product
 
 from avtomatika.core.blueprint.actions import ACTIONS
@@ -14,6 +13,7 @@ from avtomatika.errors import BlueprintError
 
 from .handler_source import ActionCall, ActionEdge, SourceReading, definition_of, read
 from .source_checks import Mistake, unknown_inputs
+from .spelling import suggestion
 
 #: Errors for actions without a required argument.
 _NEEDS = {
@@ -199,8 +199,7 @@ def _check_target(definition: Definition, handler: Handler, target: object, line
         raise refusal(definition, handler, f"a transition leads to {shown}; write the name of the state as text", line)
     if target in definition.handlers:
         return str(target)
-    near = get_close_matches(target, definition.handlers, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(definition.handlers)}"
+    hint = suggestion(target, definition.handlers)
     raise refusal(definition, handler, f"a transition leads to the unknown state {target!r}; {hint}", line)
 
 
