@@ -278,7 +278,7 @@ class _HandlerCall:
         self.state = blueprint.plan.states[state]
         if self.state.is_aggregator:
             self.context.aggregation_results.update(self.context.with_loaded(answers))
-        self.handler = choose(blueprint.handlers_of(state), self.context)
+        self.handler = choose(blueprint.handlers[state], self.context)
         if blueprint.data_stores:
             self.context.data_stores = DataStores(blueprint, services.data, is_async=self.handler.is_async)
         self.context.task_files = services.files_of(job, self.handler.is_async)

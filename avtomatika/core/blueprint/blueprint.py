@@ -3,7 +3,7 @@
 import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any, Literal, TypeVar, overload
 
 from avtomatika.core.compiler.compiler import compile_blueprint
@@ -17,7 +17,6 @@ from avtomatika.core.value_types import object_type, value_type
 from avtomatika.errors import BlueprintError, HandlerError
 
 from .conditions import Condition, Field
-from .definition import Definition
 from .handler import Function, Handler, line_of
 
 H = TypeVar("H", bound=Function)
@@ -66,7 +65,8 @@ class Blueprint:
         self.max_transitions = max_transitions
         self.input = input
         self.output = output
-        self._handlers: dict[str, tuple[Handler, ...]] = {}
+        #: The handlers of each state in the order in which they are tried.
+        self.handlers: dict[str, tuple[Handler, ...]] = {}
         self._data_stores: dict[str, Mapping[str, Json]] = {}
         self._plan: Plan | None = None
         if not is_user_name(name):
@@ -107,7 +107,7 @@ class Blueprint:
     @property
     def states(self) -> tuple[str, ...]:
         """Names of all states in the order of their definition."""
-        return tuple(self._handlers)
+        return tuple(self.handlers)
 
     @property
     def data_stores(self) -> Mapping[str, Mapping[str, Json]]:
@@ -129,10 +129,6 @@ class Blueprint:
             self._data_stores[name] = as_json(initial or {}, f"data store {name!r}: initial")
         except HandlerError as error:
             raise self._refusal(str(error)) from None
-
-    def handlers_of(self, state: str) -> tuple[Handler, ...]:
-        """Return the handlers of *state* in the order in which they are tried."""
-        return self._handlers[state]
 
     @overload
     def handler(self, name: H) -> H: ...
@@ -210,17 +206,13 @@ class Blueprint:
         Raise BlueprintError with state and line for every mistake that can be found before a job runs.
         """
         if self._plan is None:
-            self._plan = compile_blueprint(self._definition())
+            self._plan = compile_blueprint(self)
         return self._plan
 
     @property
     def plan(self) -> Plan:
         """See :meth:`compile`."""
         return self.compile()
-
-    def _definition(self) -> Definition:
-        options = {each.name: getattr(self, each.name) for each in fields(Definition) if each.name != "handlers"}
-        return Definition(handlers=dict(self._handlers), **options)
 
     def _mark(
         self,
@@ -242,8 +234,8 @@ class Blueprint:
                 end = EndKind.FAILED if is_end == "failed" or state == "failed" else EndKind.FINISHED
             more = tuple(may_go_to or ())
             handler = Handler(function, state, condition, end=end, queue=queue, may_go_to=more, **flags)
-            handlers = (*self._handlers.get(state, ()), handler)
-            self._handlers[state] = tuple(sorted(handlers, key=lambda each: each.guard is None))
+            handlers = (*self.handlers.get(state, ()), handler)
+            self.handlers[state] = tuple(sorted(handlers, key=lambda each: each.guard is None))
             self._plan = None
             return function
 

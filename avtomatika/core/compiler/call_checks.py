@@ -143,3 +143,9 @@ def _raised(function: Callable[[], object], name: str | None = None) -> str | No
     except TypeError:  # a required argument is missing, or its value is not known
         return None
     return None
+
+
+def entry_of(node: ast.Dict, name: str) -> ast.expr | None:
+    """Return the value under the key *name*."""
+    pairs = zip(node.keys, node.values, strict=True)
+    return next((value for key, value in pairs if isinstance(key, ast.Constant) and key.value == name), None)

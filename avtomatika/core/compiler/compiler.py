@@ -1,40 +1,48 @@
 """Compiles a blueprint to a plan. Errors name the state and the line, and say what to write instead."""
 
-from collections.abc import Iterable, Mapping
+from __future__ import annotations
 
-from avtomatika.core.blueprint.definition import Definition
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, TypeVar
+
 from avtomatika.core.blueprint.handler import Handler
-from avtomatika.core.plan import EndKind, Plan, StatePlan, Via
+from avtomatika.core.plan import Plan, StatePlan, Via
 from avtomatika.errors import BlueprintError
 
 from .bindings import bindings_of, fingerprint
-from .transitions import HandlerPaths, paths_of, refusal
+from .transitions import HandlerPaths, is_aggregator, paths_of, refusal
+
+if TYPE_CHECKING:
+    from avtomatika.core.blueprint.blueprint import Blueprint
 
 
-def compile_blueprint(definition: Definition) -> Plan:
+W = TypeVar("W", bound=str)
+
+
+def compile_blueprint(blueprint: Blueprint) -> Plan:
     """Return the plan. Raise BlueprintError for the first mistake."""
-    start = _start(definition)
-    states = {name: _state(definition, name, is_start=name == start) for name in definition.handlers}
-    check_reachability(definition.name, states, start)
-    _check_aggregators(definition, states)
-    plan_hash = fingerprint(definition.name, states, start)
+    start = _start(blueprint)
+    states = {name: _state(blueprint, name, is_start=name == start) for name in blueprint.handlers}
+    check_reachability(blueprint.name, states, start)
+    _check_aggregators(blueprint, states)
+    plan_hash = fingerprint(blueprint.name, states, start)
     return Plan(
-        blueprint=definition.name,
+        blueprint=blueprint.name,
         plan_hash=plan_hash,
         start=start,
         states=states,
-        bindings=bindings_of(definition.name, plan_hash, states),
-        api_version=definition.api_version,
-        api_endpoint=definition.api_endpoint,
-        execution_timeout_seconds=definition.execution_timeout_seconds,
-        retry=definition.retry,
-        max_transitions=definition.max_transitions,
-        input=definition.input,
-        output=definition.output,
+        bindings=bindings_of(blueprint.name, plan_hash, states),
+        api_version=blueprint.api_version,
+        api_endpoint=blueprint.api_endpoint,
+        execution_timeout_seconds=blueprint.execution_timeout_seconds,
+        retry=blueprint.retry,
+        max_transitions=blueprint.max_transitions,
+        input=blueprint.input,
+        output=blueprint.output,
     )
 
 
-def _check_aggregators(definition: Definition, states: Mapping[str, StatePlan]) -> None:
+def _check_aggregators(blueprint: Blueprint, states: Mapping[str, StatePlan]) -> None:
     """Check that a parallel task leads to every aggregator."""
     edges = [(state, edge) for state in states.values() for edge in state.transitions]
     collected = {edge.target for _, edge in edges if edge.via is Via.TASK and edge.outcome == "success"}
@@ -42,41 +50,41 @@ def _check_aggregators(definition: Definition, states: Mapping[str, StatePlan]) 
     for state in states.values():
         if state.is_aggregator and not state.is_retired and state.name not in collected | declared:
             message = "is an aggregator, but no dispatch_parallel or dispatch_task maps 'success' to it"
-            raise BlueprintError(message, blueprint=definition.name, state=state.name, line=state.line)
+            raise BlueprintError(message, blueprint=blueprint.name, state=state.name, line=state.line)
 
 
-def _start(definition: Definition) -> str:
-    marked = [handler for handlers in definition.handlers.values() for handler in handlers if handler.is_start]
+def _start(blueprint: Blueprint) -> str:
+    marked = [handler for handlers in blueprint.handlers.values() for handler in handlers if handler.is_start]
     if not marked:
         raise BlueprintError(
-            "has no start: mark the handler of one state with @bp.handler(is_start=True)", blueprint=definition.name
+            "has no start: mark the handler of one state with @bp.handler(is_start=True)", blueprint=blueprint.name
         )
     first = marked[0]
     for other in marked[1:]:
         if other.state != first.state:
             message = f"is a second start: {first.state!r}, line {first.line}, is marked is_start=True already"
-            raise refusal(definition, other, message)
+            raise refusal(blueprint, other, message)
     return first.state
 
 
-def _state(definition: Definition, name: str, *, is_start: bool) -> StatePlan:
-    handlers = definition.handlers[name]
-    _check_order(definition, handlers)
-    paths = [paths_of(definition, handler) for handler in handlers]
-    end = _agreed(definition, handlers, "is_end")
+def _state(blueprint: Blueprint, name: str, *, is_start: bool) -> StatePlan:
+    handlers = blueprint.handlers[name]
+    _check_order(blueprint, handlers)
+    paths = [paths_of(blueprint, handler) for handler in handlers]
+    end = _agreed(blueprint, handlers, "is_end", [handler.end for handler in handlers])
     for handler, path in zip(handlers, paths, strict=True):
-        _check_actions(definition, handler, path, is_end=end is not None)
+        _check_actions(blueprint, handler, path, is_end=end is not None)
     return StatePlan(
         name=name,
-        queue=_agreed(definition, handlers, "queue"),
+        queue=_agreed(blueprint, handlers, "queue", [handler.queue for handler in handlers]),
         is_start=is_start,
-        end=EndKind(end) if end is not None else None,
+        end=end,
         transitions=tuple(dict.fromkeys(transition for path in paths for transition in path.transitions)),
         task_types=tuple(sorted({task_type for path in paths for task_type in path.task_types})),
         children=tuple(sorted({child for path in paths for child in path.children})),
         dispatches=any(path.dispatches for path in paths),
         is_aggregator=any(handler.is_aggregator for handler in handlers),
-        aggregators=_aggregators(definition, paths),
+        aggregators=_aggregators(blueprint, paths),
         guards=tuple(str(handler.guard) for handler in handlers if handler.guard is not None),
         may_go_to=tuple(dict.fromkeys(target for handler in handlers for target in handler.may_go_to)),
         is_retired=any(handler.is_retired for handler in handlers),
@@ -84,13 +92,13 @@ def _state(definition: Definition, name: str, *, is_start: bool) -> StatePlan:
     )
 
 
-def _aggregators(definition: Definition, paths: list[HandlerPaths]) -> tuple[str, ...]:
+def _aggregators(blueprint: Blueprint, paths: list[HandlerPaths]) -> tuple[str, ...]:
     """Return the targets that join branches."""
     targets = dict.fromkeys(edge.target for path in paths for edge in path.transitions)
-    return tuple(target for target in targets if definition.is_aggregator(target))
+    return tuple(target for target in targets if is_aggregator(blueprint, target))
 
 
-def _check_order(definition: Definition, handlers: tuple[Handler, ...]) -> None:
+def _check_order(blueprint: Blueprint, handlers: tuple[Handler, ...]) -> None:
     """Check that no handler is unreachable because an earlier one always decides."""
     first: dict[str | None, Handler] = {}
     for handler in handlers:
@@ -98,43 +106,37 @@ def _check_order(definition: Definition, handlers: tuple[Handler, ...]) -> None:
         if guard in first:
             what = "a second handler without a condition" if guard is None else f"a second handler for {handler.guard}"
             message = f"{what}: the one in line {first[guard].line} always decides first; remove one of them"
-            raise refusal(definition, handler, message)
+            raise refusal(blueprint, handler, message)
         first[guard] = handler
 
 
-def _agreed(definition: Definition, handlers: tuple[Handler, ...], option: str) -> str | None:
-    """Return the value of *option* for a state; its handlers must not contradict one another."""
-    said = [(handler, word) for handler in handlers if (word := _word(handler, option)) is not None]
+def _agreed(blueprint: Blueprint, handlers: tuple[Handler, ...], option: str, values: list[W | None]) -> W | None:
+    """Return the value of *option* for a state; its handlers, which have *values*, must not contradict one another."""
+    said = [(handler, value) for handler, value in zip(handlers, values, strict=True) if value is not None]
     if not said:
         return None
     first, agreed = said[0]
-    for handler, word in said[1:]:
-        if word != agreed:
-            message = f"{option} is {word!r} here, but {agreed!r} in line {first.line}; a state has one"
-            raise refusal(definition, handler, message)
+    for handler, value in said[1:]:
+        if value != agreed:
+            message = f"{option} is '{value}' here, but '{agreed}' in line {first.line}; a state has one"
+            raise refusal(blueprint, handler, message)
     return agreed
 
 
-def _word(handler: Handler, option: str) -> str | None:
-    if option == "queue":
-        return handler.queue
-    return None if handler.end is None else str(handler.end)
-
-
-def _check_actions(definition: Definition, handler: Handler, paths: HandlerPaths, *, is_end: bool) -> None:
+def _check_actions(blueprint: Blueprint, handler: Handler, paths: HandlerPaths, *, is_end: bool) -> None:
     """Check that handlers of ends take no action, and all others take one."""
     if is_end and paths.first_action_line is not None:
         message = "is an end, so its handler must not use actions: remove that, or is_end"
-        raise refusal(definition, handler, message, paths.first_action_line)
+        raise refusal(blueprint, handler, message, paths.first_action_line)
     if is_end and handler.may_go_to:
-        raise refusal(definition, handler, "is an end, so it cannot have may_go_to")
+        raise refusal(blueprint, handler, "is an end, so it cannot have may_go_to")
     if not is_end and not paths.transitions:
         message = "has no transition: call actions.go_to(...) or actions.dispatch_task(...), or mark it is_end=True"
-        raise refusal(definition, handler, message)
-    is_one_of_several = handler.guard is not None or len(definition.handlers[handler.state]) > 1
+        raise refusal(blueprint, handler, message)
+    is_one_of_several = handler.guard is not None or len(blueprint.handlers[handler.state]) > 1
     if not is_end and not is_one_of_several and paths.undecided_line is not None:
         message = "takes no action on the path that ends here: call actions.go_to(...) there, or raise an error"
-        raise refusal(definition, handler, message, paths.undecided_line)
+        raise refusal(blueprint, handler, message, paths.undecided_line)
 
 
 def check_reachability(blueprint: str, states: Mapping[str, StatePlan], start: str) -> None:

@@ -9,7 +9,7 @@ from functools import lru_cache
 from avtomatika.core.blueprint.actions import ACTIONS, Actions
 from avtomatika.core.blueprint.handler import Handler
 
-from .call_checks import Arguments
+from .call_checks import Arguments, entry_of
 from .control_flow import undecided_line
 from .source_checks import Mistake, Mistakes, check_source
 from .static_values import Scope, Values
@@ -75,23 +75,18 @@ def definition_of(handler: Handler) -> tuple[ast.Module, _Definition] | None:
         return None
     try:
         lines, _ = inspect.findsource(code)
-        tree = _parsed("".join(lines))
+        tree = _parsed("".join(lines))  # the whole file, so that its line numbers are those of the nodes
     except (OSError, SyntaxError):
         return None
     for node in ast.walk(tree):
-        if isinstance(node, _Definition) and node.name == code.co_name and _first_line(node) == code.co_firstlineno:
-            return tree, node
+        if isinstance(node, _Definition) and node.name == code.co_name:
+            first_line = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
+            if first_line == code.co_firstlineno:
+                return tree, node
     return None
 
 
-@lru_cache(maxsize=16)
-def _parsed(text: str) -> ast.Module:
-    """Parse the whole file: line numbers match the file, and indentation does not matter."""
-    return ast.parse(text)
-
-
-def _first_line(node: _Definition) -> int:
-    return min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
+_parsed = lru_cache(maxsize=16)(ast.parse)
 
 
 class _Reader(ast.NodeVisitor):
@@ -124,20 +119,13 @@ class _Reader(ast.NodeVisitor):
         if node.id in self._watched:
             self._hide(node)
 
-    def visit_FunctionDef(self, node: _Definition) -> None:
-        self._visit_nested(node)
-
-    def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> None:
-        self._visit_nested(node)
-
-    def visit_Lambda(self, node: ast.Lambda) -> None:
-        self._visit_nested(node)
-
     def _visit_nested(self, node: ast.AST) -> None:
         """Visit an inner function, which may run never, once or later."""
         outside, self._nested = self._nested, True
         self.generic_visit(node)
         self._nested = outside
+
+    visit_FunctionDef = visit_AsyncFunctionDef = visit_Lambda = _visit_nested
 
     def is_action(self, node: ast.AST) -> bool:
         """Return True if *node* is a call of an action."""
@@ -173,14 +161,11 @@ class _Reader(ast.NodeVisitor):
             case "dispatch_parallel":
                 return self._parallel(node.lineno, arguments)
         name = arguments.get("name" if method == "run_blueprint" else "task_type")
-        edges = self._edges_of(arguments.get("transitions"))
+        edges = self._edges(arguments.get("transitions"))
         return ActionCall(method, node.lineno, edges, names=() if name is None else self._values(name))
 
     def _edge(self, target: ast.expr | None) -> tuple[ActionEdge, ...]:
         return () if target is None else (ActionEdge(None, self._values(target), target.lineno),)
-
-    def _edges_of(self, transitions: ast.expr | None) -> tuple[ActionEdge, ...] | None:
-        return () if transitions is None else self._edges(transitions)
 
     def _parallel(self, line: int, arguments: Arguments) -> ActionCall:
         """Read tasks that are written as dicts; others are checked when the handler runs."""
@@ -193,9 +178,9 @@ class _Reader(ast.NodeVisitor):
         dicts = [] if tasks is None else list(_dicts_in(self._scope.choices(tasks)))
         may_have_more = not dicts
         for each in dicts:
-            named = _entry(each, "task_type") or _entry(each, "type")
+            named = entry_of(each, "task_type") or entry_of(each, "type")
             names.extend((named is not None and self._values(named)) or (None,))
-            own = self._edges_of(_entry(each, "transitions"))
+            own = self._edges(entry_of(each, "transitions"))
             edges.extend(own or ())
             may_have_more = may_have_more or own is None or None in each.keys
         known = None if None in names or not names else tuple(names)
@@ -204,10 +189,10 @@ class _Reader(ast.NodeVisitor):
     def _values(self, node: ast.expr) -> Values:
         return self._scope.values(node)
 
-    def _edges(self, transitions: ast.expr) -> tuple[ActionEdge, ...] | None:
+    def _edges(self, transitions: ast.expr | None) -> tuple[ActionEdge, ...] | None:
         """Return the entries of all dicts that *transitions* can be, or None if one is computed."""
         edges: list[ActionEdge] = []
-        for choice in self._scope.choices(transitions):
+        for choice in () if transitions is None else self._scope.choices(transitions):
             found = self._entries(choice)
             if found is None:
                 return None
@@ -216,7 +201,8 @@ class _Reader(ast.NodeVisitor):
 
     def _entries(self, node: ast.expr) -> tuple[ActionEdge, ...] | None:
         if not isinstance(node, ast.Dict):
-            return self._entries_of_constant(node)
+            values = self._values(node)
+            return None if values is None else tuple(edge for value in values for edge in _edges_of(value, node.lineno))
         edges: list[ActionEdge] = []
         for key, value in zip(node.keys, node.values, strict=True):
             if key is None:  # {**others}
@@ -229,12 +215,6 @@ class _Reader(ast.NodeVisitor):
                 return None
             edges.extend(others)
         return tuple(edges)
-
-    def _entries_of_constant(self, node: ast.expr) -> tuple[ActionEdge, ...] | None:
-        values = self._values(node)
-        if values is None:
-            return None
-        return tuple(edge for value in values for edge in _edges_of(value, node.lineno))
 
 
 def _edges_of(value: object, line: int) -> Iterator[ActionEdge]:
@@ -255,9 +235,3 @@ def _dicts_in(choices: Iterable[ast.expr]) -> Iterator[ast.Dict]:
                 yield item
             case _:
                 pass
-
-
-def _entry(node: ast.Dict, name: str) -> ast.expr | None:
-    """Return the value under the key *name*."""
-    pairs = zip(node.keys, node.values, strict=True)
-    return next((value for key, value in pairs if isinstance(key, ast.Constant) and key.value == name), None)

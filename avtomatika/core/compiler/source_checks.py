@@ -8,13 +8,12 @@ from typing import Any, Self
 
 from avtomatika.core.blueprint.actions import ACTIONS, Actions
 from avtomatika.core.blueprint.conditions import fields_of
-from avtomatika.core.blueprint.definition import Definition
 from avtomatika.core.blueprint.handler import Handler
 from avtomatika.core.blueprint.job_context import INJECTED, ClientInfo, JobContext
 from avtomatika.core.retry import RetryPolicy
 from avtomatika.core.value_types import annotation_of, object_type
 
-from .call_checks import Arguments, invalid_branch, invalid_construction, invalid_values
+from .call_checks import Arguments, entry_of, invalid_branch, invalid_construction, invalid_values
 from .spelling import intended_name, suggestion
 from .static_values import Scope
 
@@ -83,14 +82,10 @@ class _Checker(ast.NodeVisitor):
                     self._note(self.names, node, f"{name} has no {node.attr!r}; {hint}")
         self.generic_visit(node)
 
-    def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
+    def _skip(self, node: ast.AST) -> None:
         """Skip inner functions, which have their own names."""
 
-    def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> None:
-        """See :meth:`visit_FunctionDef`."""
-
-    def visit_Lambda(self, node: ast.Lambda) -> None:
-        """See :meth:`visit_FunctionDef`."""
+    visit_FunctionDef = visit_AsyncFunctionDef = visit_Lambda = _skip
 
     def _check_action(self, node: ast.Call, method: str) -> None:
         arguments = Arguments(node, getattr(Actions, method), self._scope)
@@ -104,14 +99,15 @@ class _Checker(ast.NodeVisitor):
         aggregators = self._values(arguments.get("aggregate_into"))
         for branch in self._dicts(arguments.get("tasks")):
             self._note(self.names, branch, invalid_branch(branch))
-            for target in self._successes(branch):
-                elsewhere = set(self._values(target)) - set(aggregators)
-                if aggregators and elsewhere:
-                    message = (
-                        f"'success' of a task of dispatch_parallel leads to {elsewhere.pop()!r}, "
-                        f"but must lead to the aggregator {aggregators[0]!r}: remove it"
-                    )
-                    self._note(self.values, target, message)
+            transitions = entry_of(branch, "transitions")
+            target = entry_of(transitions, "success") if isinstance(transitions, ast.Dict) else None
+            elsewhere = set(self._values(target)) - set(aggregators)
+            if target is not None and aggregators and elsewhere:
+                message = (
+                    f"'success' of a task of dispatch_parallel leads to {elsewhere.pop()!r}, "
+                    f"but must lead to the aggregator {aggregators[0]!r}: remove it"
+                )
+                self._note(self.values, target, message)
 
     def _dicts(self, node: ast.expr | None, seen: frozenset[str] = frozenset()) -> Iterator[ast.Dict]:
         """Yield the dicts of *node* (tasks, or one task) that are written in this function."""
@@ -134,15 +130,6 @@ class _Checker(ast.NodeVisitor):
             case ast.Name(id=name) if name not in seen:
                 for value in self.uses.written.get(name, ()):
                     yield from self._dicts(value, seen | {name})
-
-    def _successes(self, branch: ast.Dict) -> Iterator[ast.expr]:
-        """Yield the targets of ``success`` in the transitions of *branch*."""
-        for key, value in zip(branch.keys, branch.values, strict=True):
-            if isinstance(key, ast.Constant) and key.value == "transitions" and isinstance(value, ast.Dict):
-                pairs = zip(value.keys, value.values, strict=True)
-                yield from (
-                    target for word, target in pairs if isinstance(word, ast.Constant) and word.value == "success"
-                )
 
     def _values(self, node: ast.expr | None) -> tuple[object, ...]:
         """Return the possible values of *node*; nothing if they are computed."""
@@ -215,9 +202,9 @@ def _misspelt_parameters(definition: _Definition, checker: _Checker, file: ast.A
             yield argument.lineno, f"its parameter {name!r} is not injected; did you mean {wanted!r}?"
 
 
-def unknown_inputs(definition: Definition, handler: Handler, source: ast.AST) -> Iterator[Mistake]:
-    """Yield the mistakes in the guard of *handler* and in *source*, its function."""
-    keys = _keys(definition.input)
+def unknown_inputs(input_type: Any, handler: Handler, source: ast.AST) -> Iterator[Mistake]:
+    """Yield the mistakes in the guard of *handler* and in *source*, its function, for data of *input_type*."""
+    keys = _keys(input_type)
     if keys is not None and handler.guard is not None:
         for path in fields_of(handler.guard):
             if path[0] == _DATA and len(path) > 1 and path[1] not in keys:

@@ -17,7 +17,10 @@ class Scope:
 
     def __init__(self, function: Function, definition: ast.AST) -> None:
         plain: Any = unwrap(function)
-        self._own_names = {*plain.__code__.co_varnames, *plain.__code__.co_cellvars, *_bound_names(definition)}
+        self._own_names = {*plain.__code__.co_varnames, *plain.__code__.co_cellvars}
+        self._own_names.update(  # includes comprehensions
+            node.id for node in ast.walk(definition) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+        )
         self._assigned = _assignments(definition)
         self._globals: Mapping[str, object] = plain.__globals__
         self._closure = dict(_closure(plain))
@@ -31,28 +34,20 @@ class Scope:
         >>> scope.values(ast.parse("choose()", mode="eval").body) is None
         True
         """
-        return self._values(node, frozenset())
+        try:
+            return tuple(self._constant(choice) for choice in self.choices(node))
+        except LookupError:
+            return None
 
-    def choices(self, node: ast.expr) -> tuple[ast.expr, ...]:
-        """Return the expressions that *node* can be, with conditional expressions and local names resolved."""
-        return self._choices(node, frozenset())
-
-    def _values(self, node: ast.expr, seen: frozenset[str]) -> Values:
-        found: list[object] = []
-        for choice in self._choices(node, seen):
-            try:
-                found.append(self._constant(choice))
-            except LookupError:
-                return None
-        return tuple(found)
-
-    def _choices(self, node: ast.expr, seen: frozenset[str]) -> tuple[ast.expr, ...]:
+    def choices(self, node: ast.expr, seen: frozenset[str] = frozenset()) -> tuple[ast.expr, ...]:
+        """Return the expressions that *node* can be, with conditional expressions and local names resolved, except
+        those already *seen*."""
         match node:
             case ast.IfExp(body=body, orelse=orelse):
-                return self._choices(body, seen) + self._choices(orelse, seen)
+                return self.choices(body, seen) + self.choices(orelse, seen)
             case ast.Name(id=name) if name in self._assigned and name not in seen:
                 assigned = self._assigned[name]
-                return tuple(choice for value in assigned for choice in self._choices(value, seen | {name}))
+                return tuple(choice for value in assigned for choice in self.choices(value, seen | {name}))
             case _:
                 return (node,)
 
@@ -82,13 +77,6 @@ def _closure(function: Any) -> Iterator[tuple[str, object]]:
             yield name, cell.cell_contents
         except ValueError:  # not assigned yet
             continue
-
-
-def _bound_names(definition: ast.AST) -> Iterator[str]:
-    """Yield names that are assigned anywhere in *definition*, including comprehensions."""
-    for node in ast.walk(definition):
-        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-            yield node.id
 
 
 def _assignments(definition: ast.AST) -> dict[str, list[ast.expr]]:

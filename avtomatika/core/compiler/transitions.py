@@ -1,11 +1,13 @@
 """The transitions and task types of a handler, from its source or from ``may_go_to``."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
+from typing import TYPE_CHECKING
 
 from avtomatika.core.blueprint.actions import ACTIONS
-from avtomatika.core.blueprint.definition import Definition
 from avtomatika.core.blueprint.handler import Handler
 from avtomatika.core.names import is_user_name
 from avtomatika.core.plan import CHILD_OUTCOMES, Transition, Via
@@ -14,6 +16,9 @@ from avtomatika.errors import BlueprintError
 from .handler_source import ActionCall, ActionEdge, SourceReading, definition_of, read
 from .source_checks import Mistake, unknown_inputs
 from .spelling import suggestion
+
+if TYPE_CHECKING:
+    from avtomatika.core.blueprint.blueprint import Blueprint
 
 #: Errors for actions without a required argument.
 _NEEDS = {
@@ -47,56 +52,61 @@ class HandlerPaths:
     undecided_line: int | None = None
 
 
-def paths_of(definition: Definition, handler: Handler) -> HandlerPaths:
+def paths_of(blueprint: Blueprint, handler: Handler) -> HandlerPaths:
     """Return the paths of *handler*. Raise BlueprintError for actions that are invalid or cannot be read."""
     for parameter in handler.parameters:
         if parameter.kind is parameter.POSITIONAL_ONLY:
             name = f"its parameter {parameter.name!r}"
             message = f"{name} is positional-only, but handlers are called with keyword arguments: remove '/'"
-            raise refusal(definition, handler, message)
+            raise refusal(blueprint, handler, message)
     for target in handler.may_go_to:
-        _check_target(definition, handler, target, handler.line)
+        _check_target(blueprint, handler, target, handler.line)
     source = definition_of(handler)
     if source is not None:
-        _refuse_first(definition, handler, list(unknown_inputs(definition, handler, source[1])))
+        _refuse_first(blueprint, handler, list(unknown_inputs(blueprint.input, handler, source[1])))
     reading = read(handler)
     if reading is None:
-        return _without_source(definition, handler)
-    return _by_source(definition, handler, reading)
+        return _without_source(blueprint, handler)
+    return _by_source(blueprint, handler, reading)
 
 
-def refusal(definition: Definition, handler: Handler, message: str, line: int | None = None) -> BlueprintError:
+def is_aggregator(blueprint: Blueprint, state: str) -> bool:
+    """Return True if *state* joins parallel tasks."""
+    return any(handler.is_aggregator for handler in blueprint.handlers.get(state, ()))
+
+
+def refusal(blueprint: Blueprint, handler: Handler, message: str, line: int | None = None) -> BlueprintError:
     """Return a BlueprintError that points to *handler*, or to *line* in it."""
-    return BlueprintError(message, blueprint=definition.name, state=handler.state, line=line or handler.line)
+    return BlueprintError(message, blueprint=blueprint.name, state=handler.state, line=line or handler.line)
 
 
-def _without_source(definition: Definition, handler: Handler) -> HandlerPaths:
+def _without_source(blueprint: Blueprint, handler: Handler) -> HandlerPaths:
     """Use ``may_go_to`` only."""
     acts = any(parameter.name in ("actions", "context") for parameter in handler.parameters)
     if not acts:
         return HandlerPaths()
     if handler.end is None and not handler.may_go_to:
-        raise refusal(definition, handler, f"the source of its handler cannot be read: {_advice(handler)}")
+        raise refusal(blueprint, handler, f"the source of its handler cannot be read: {_advice(handler)}")
     return HandlerPaths(_declared_transitions(handler), dispatches=handler.end is None)
 
 
-def _by_source(definition: Definition, handler: Handler, reading: SourceReading) -> HandlerPaths:
+def _by_source(blueprint: Blueprint, handler: Handler, reading: SourceReading) -> HandlerPaths:
     if reading.hidden and not handler.may_go_to:
         line, reason = reading.hidden[0]
-        raise refusal(definition, handler, f"{reason}, so its transitions cannot be read: {_advice(handler)}", line)
-    _refuse_first(definition, handler, reading.mistakes.names)
+        raise refusal(blueprint, handler, f"{reason}, so its transitions cannot be read: {_advice(handler)}", line)
+    _refuse_first(blueprint, handler, reading.mistakes.names)
     transitions: list[Transition] = []
     names: dict[Via, list[str]] = {via: [] for via in Via}
     for call in reading.calls:
         if (problem := _problem(handler, call)) is not None:
-            raise refusal(definition, handler, problem, call.line)
-        _check_collected(definition, handler, call)
-        via, started = ACTIONS[call.method], _started_names(definition, handler, call)
+            raise refusal(blueprint, handler, problem, call.line)
+        _check_collected(blueprint, handler, call)
+        via, started = ACTIONS[call.method], _started_names(blueprint, handler, call)
         names[via].extend(filter(None, started))
         for edge in call.edges or ():
-            for plain in _transitions(definition, handler, edge, started if via is Via.TASK else (None,)):
+            for plain in _transitions(blueprint, handler, edge, started if via is Via.TASK else (None,)):
                 transitions.append(replace(plain, via=via))
-    _refuse_first(definition, handler, reading.mistakes.values)
+    _refuse_first(blueprint, handler, reading.mistakes.values)
     is_open = any(call.edges is None or call.may_have_more for call in reading.calls)
     if reading.hidden or is_open or not transitions:
         transitions.extend(_declared_transitions(handler))
@@ -111,10 +121,10 @@ def _by_source(definition: Definition, handler: Handler, reading: SourceReading)
     )
 
 
-def _refuse_first(definition: Definition, handler: Handler, mistakes: Sequence[Mistake]) -> None:
+def _refuse_first(blueprint: Blueprint, handler: Handler, mistakes: Sequence[Mistake]) -> None:
     if mistakes:
         line, message = mistakes[0]
-        raise refusal(definition, handler, message, line)
+        raise refusal(blueprint, handler, message, line)
 
 
 def _problem(handler: Handler, call: ActionCall) -> str | None:
@@ -140,67 +150,67 @@ def _unknown_end(edges: Iterable[ActionEdge]) -> str | None:
     return None
 
 
-def _check_collected(definition: Definition, handler: Handler, call: ActionCall) -> None:
+def _check_collected(blueprint: Blueprint, handler: Handler, call: ActionCall) -> None:
     """Check that the target of parallel tasks is an aggregator."""
     if call.method != "dispatch_parallel" or not call.edges:
         return
     collector = call.edges[0]
     for target in collector.targets or ():
-        name = _check_target(definition, handler, target, collector.line)
-        if not definition.is_aggregator(name):
+        name = _check_target(blueprint, handler, target, collector.line)
+        if not is_aggregator(blueprint, name):
             message = (
                 f"dispatch_parallel leads to {name!r}, which is not an aggregator: mark its handler with @bp.aggregator"
             )
-            raise refusal(definition, handler, message, collector.line)
+            raise refusal(blueprint, handler, message, collector.line)
 
 
 def _leads_on(edges: Iterable[ActionEdge]) -> bool:
     return any("success" in (edge.outcomes or ()) for edge in edges)
 
 
-def _started_names(definition: Definition, handler: Handler, call: ActionCall) -> tuple[str | None, ...]:
+def _started_names(blueprint: Blueprint, handler: Handler, call: ActionCall) -> tuple[str | None, ...]:
     """Return the task types or the blueprint of *call*; None for a computed one, or if the action has none."""
     what = {"dispatch_task": "task type", "dispatch_parallel": "task type", "run_blueprint": "blueprint"}
     if call.names is None or call.method not in what:
         return (None,)
     if not call.names:
-        raise refusal(definition, handler, f"{call.method} needs a {what[call.method]}", call.line)
+        raise refusal(blueprint, handler, f"{call.method} needs a {what[call.method]}", call.line)
     for name in call.names:
         if not is_user_name(name):
             message = f"the {what[call.method]} {name!r} must be a name: {_NAME_RULE}"
-            raise refusal(definition, handler, message, call.line)
+            raise refusal(blueprint, handler, message, call.line)
     return tuple(str(name) for name in call.names)
 
 
 def _transitions(
-    definition: Definition, handler: Handler, edge: ActionEdge, task_types: Iterable[str | None]
+    blueprint: Blueprint, handler: Handler, edge: ActionEdge, task_types: Iterable[str | None]
 ) -> Iterator[Transition]:
-    outcomes = (None,) if edge.outcomes is None else tuple(_outcomes(definition, handler, edge))
+    outcomes = (None,) if edge.outcomes is None else tuple(_outcomes(blueprint, handler, edge))
     if edge.targets is None and not handler.may_go_to:
-        raise refusal(definition, handler, f"the target is computed at run time: {_advice(handler)}", edge.line)
+        raise refusal(blueprint, handler, f"the target is computed at run time: {_advice(handler)}", edge.line)
     for target in handler.may_go_to if edge.targets is None else edge.targets:
-        name = _check_target(definition, handler, target, edge.line)
+        name = _check_target(blueprint, handler, target, edge.line)
         for outcome, task_type in product(outcomes, task_types):
             yield Transition(name, outcome, task_type, guard=_guard(handler))
 
 
-def _outcomes(definition: Definition, handler: Handler, edge: ActionEdge) -> Iterator[str]:
+def _outcomes(blueprint: Blueprint, handler: Handler, edge: ActionEdge) -> Iterator[str]:
     if edge.targets == ():
-        raise refusal(definition, handler, "transitions must be a dict of outcomes to states", edge.line)
+        raise refusal(blueprint, handler, "transitions must be a dict of outcomes to states", edge.line)
     for outcome in edge.outcomes or ():
         if not is_user_name(outcome):
-            raise refusal(definition, handler, f"the outcome {outcome!r} must be a name: {_NAME_RULE}", edge.line)
+            raise refusal(blueprint, handler, f"the outcome {outcome!r} must be a name: {_NAME_RULE}", edge.line)
         yield str(outcome)
 
 
-def _check_target(definition: Definition, handler: Handler, target: object, line: int | None) -> str:
+def _check_target(blueprint: Blueprint, handler: Handler, target: object, line: int | None) -> str:
     if not isinstance(target, str):
         shown = getattr(target, "__qualname__", repr(target))
-        raise refusal(definition, handler, f"a transition leads to {shown}; write the name of the state as text", line)
-    if target in definition.handlers:
+        raise refusal(blueprint, handler, f"a transition leads to {shown}; write the name of the state as text", line)
+    if target in blueprint.handlers:
         return str(target)
-    hint = suggestion(target, definition.handlers)
-    raise refusal(definition, handler, f"a transition leads to the unknown state {target!r}; {hint}", line)
+    hint = suggestion(target, blueprint.handlers)
+    raise refusal(blueprint, handler, f"a transition leads to the unknown state {target!r}; {hint}", line)
 
 
 def _declared_transitions(handler: Handler) -> tuple[Transition, ...]:

@@ -29,14 +29,14 @@ class TestHandler:
         @bp.handler(is_start=True)
         def begin(actions: Any) -> None: ...
 
-        [handler] = bp.handlers_of("begin")
+        [handler] = bp.handlers["begin"]
         assert handler.is_start
 
     def test_takes_a_name_of_its_own(self, bp: Blueprint) -> None:
         @bp.handler("pack", queue="heavy", may_go_to=["ship"])
         def whatever(actions: Any) -> None: ...
 
-        [handler] = bp.handlers_of("pack")
+        [handler] = bp.handlers["pack"]
         assert (handler.queue, handler.may_go_to) == ("heavy", ("ship",))
 
     def test_gives_the_function_back_unchanged(self, bp: Blueprint) -> None:
@@ -56,7 +56,7 @@ class TestHandler:
         @bp.handler("pack", F.initial_data["size"] > 3)
         def medium(actions: Any) -> None: ...
 
-        assert [handler.function for handler in bp.handlers_of("pack")] == [large, medium, bare]
+        assert [handler.function for handler in bp.handlers["pack"]] == [large, medium, bare]
 
     @pytest.mark.parametrize(
         ("name", "is_end", "kind"),
@@ -70,7 +70,7 @@ class TestHandler:
     def test_knows_how_a_state_ends(self, bp: Blueprint, name: str, is_end: Any, kind: EndKind | None) -> None:
         bp.handler(name, is_end=is_end)(lambda: None)
 
-        assert bp.handlers_of(name)[0].end is kind
+        assert bp.handlers[name][0].end is kind
 
     def test_knows_the_line_of_its_function(self, bp: Blueprint) -> None:
         @functools.lru_cache
@@ -79,8 +79,8 @@ class TestHandler:
         bp.handler(cached)
         bp.handler("made")(functools.partial(print, "hello"))
 
-        assert bp.handlers_of("cached")[0].line == cached.__wrapped__.__code__.co_firstlineno
-        assert bp.handlers_of("made")[0].line is None
+        assert bp.handlers["cached"][0].line == cached.__wrapped__.__code__.co_firstlineno
+        assert bp.handlers["made"][0].line is None
 
 
 class TestRefusals:

@@ -159,17 +159,17 @@ class TestChoose:
         return bp
 
     def test_takes_the_first_whose_condition_holds(self, bp: Blueprint) -> None:
-        assert choose(bp.handlers_of("pack"), JobContext(JOB)).function() == "medium"
+        assert choose(bp.handlers["pack"], JobContext(JOB)).function() == "medium"
 
     def test_takes_the_bare_one_last(self, bp: Blueprint) -> None:
         bp.handler("pack")(lambda: "any")
 
-        assert choose(bp.handlers_of("pack"), JobContext(Job("g0-2", "shop", "00000000"))).function() == "any"
+        assert choose(bp.handlers["pack"], JobContext(Job("g0-2", "shop", "00000000"))).function() == "any"
 
     def test_names_the_conditions_where_none_holds(self, bp: Blueprint) -> None:
         message = "state 'pack': none of its conditions holds (size > 9; size > 3), and every handler has one"
         with pytest.raises(HandlerError, match=re.escape(message)):
-            choose(bp.handlers_of("pack"), JobContext(Job("g0-2", "shop", "00000000")))
+            choose(bp.handlers["pack"], JobContext(Job("g0-2", "shop", "00000000")))
 
 
 class TestIsAsync:

@@ -249,7 +249,7 @@ class World:
 
     def decided(self, job: Job, state: str, queue: str) -> Step:
         context = JobContext(job)
-        handler = choose(self.bp.handlers_of(state), context)
+        handler = choose(self.bp.handlers[state], context)
         try:
             returned = handler.function(**handler.bind(context))
         except ValueError as error:
