@@ -69,22 +69,6 @@ class GroupSecret:
         return any(compare_digest(ticket, mac.digest(text)) for mac in self._macs)
 
 
-class WorkerKey:
-    """The key that one worker signs its broker messages with, derived from its token or read from workers.toml."""
-
-    __slots__ = ("_mac",)
-
-    def __init__(self, mac_key: str) -> None:
-        """*mac_key* is as :func:`mac_key_of` returns it."""
-        self._mac = _MessageMac(b"sig", bytes.fromhex(mac_key))
-
-    def signed(self, text: bytes) -> bytes:
-        return self._mac.signed(text)
-
-    def is_signed(self, text: bytes) -> bool:
-        return self._mac.is_signed(text)
-
-
 def webhook_key(secret: str) -> bytes:
     """Return the key that signs webhooks. Raises ValueError if the rest of a ``whsec_`` secret is not base64.
 
@@ -136,3 +120,13 @@ class _MessageMac:
     def is_signed(self, text: bytes) -> bool:
         unsigned = text[: -self._length] + b"}"
         return compare_digest(text, self.signed(unsigned))
+
+
+class WorkerKey(_MessageMac):
+    """The key that one worker signs its broker messages with, derived from its token or read from workers.toml."""
+
+    __slots__ = ()
+
+    def __init__(self, mac_key: str) -> None:
+        """*mac_key* is as :func:`mac_key_of` returns it."""
+        super().__init__(b"sig", bytes.fromhex(mac_key))

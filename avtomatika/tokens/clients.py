@@ -81,13 +81,11 @@ class Clients:
     def identify(self, token: str) -> ClientAccount:
         """Return the client with this *token*. Raise UnauthorizedError for an unknown one."""
         asked = hash_token(token)
-        found: ClientAccount | None = None
-        for known, client in self._known.items():  # compare all: the duration must not reveal a match
-            if hmac.compare_digest(known, asked):
-                found = client
-        if found is None:
+        # Compare all: the duration must not reveal a match.
+        found = [client for known, client in self._known.items() if hmac.compare_digest(known, asked)]
+        if not found:
             raise UnauthorizedError("no client has this token")
-        return found
+        return found[-1]
 
     def get(self, name: str) -> ClientAccount | None:
         """Return the client called *name*, or None."""
@@ -120,15 +118,8 @@ def _add(name: str, section: Any, known: _Known) -> None:
     require(plan is None or isinstance(plan, str), name, "plan", plan, "text")
     is_count = attempts is None or (type(attempts) is int and attempts >= 0)
     require(is_count, name, "monthly_attempts", attempts, "a whole number from 0")
-    client = ClientAccount(name, role, plan, attempts, params)
-    _refuse_duplicates(known, hashes, client)
-    known.update(dict.fromkeys(hashes, client))
-
-
-def _refuse_duplicates(known: _Known, hashes: tuple[str, ...], client: ClientAccount) -> None:
-    """A token belongs to one client, and a name too: otherwise the owner of a job would be arbitrary."""
-    for token_hash in hashes:
-        if token_hash in known:
-            raise SettingsError(f"[{client.name}] has the same token as {known[token_hash].name!r}")
-    if any(other.name == client.name for other in known.values()):
-        raise SettingsError(f"[{client.name}] is the client of CLIENT_TOKEN already: give the section another name")
+    for other in (known[token_hash] for token_hash in hashes if token_hash in known):
+        raise SettingsError(f"[{name}] has the same token as {other.name!r}")  # else jobs would belong to either
+    if any(other.name == name for other in known.values()):
+        raise SettingsError(f"[{name}] is the client of CLIENT_TOKEN already: give the section another name")
+    known.update(dict.fromkeys(hashes, ClientAccount(name, role, plan, attempts, params)))

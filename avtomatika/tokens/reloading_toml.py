@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 from time import time
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from avtomatika.errors import SettingsError
 
@@ -39,22 +39,12 @@ class Contents(Generic[T]):
     revokes_all: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class _Signature:
+class _Signature(NamedTuple):
     """Two versions of a file that have the same signature are the same version."""
 
     mtime_ns: int
     inode: int
     size: int
-
-    @classmethod
-    def of(cls, path: Path) -> Self | None:
-        """None for a file that does not exist."""
-        try:
-            status = path.stat()
-        except OSError:
-            return None
-        return cls(status.st_mtime_ns, status.st_ino, status.st_size)
 
 
 class ReloadingToml(Generic[T]):
@@ -71,7 +61,7 @@ class ReloadingToml(Generic[T]):
         self._clock = clock
         self._checking = Lock()
         #: The version seen last, whether it has been dealt with, and when it takes effect otherwise.
-        self._seen = _Signature.of(path)
+        self._seen = _signature_of(path)
         self._is_settled = True
         self._due = 0.0
         self._checked_at = clock()
@@ -102,7 +92,7 @@ class ReloadingToml(Generic[T]):
                 self._checking.release()
 
     def _check(self) -> None:
-        signature, now = _Signature.of(self._path), self._clock()
+        signature, now = _signature_of(self._path), self._clock()
         if signature != self._seen:
             before, self._seen, self._is_settled = self._seen, signature, False
             is_replaced = before is not None and signature is not None and signature.inode != before.inode
@@ -135,12 +125,14 @@ class ReloadingToml(Generic[T]):
         revokes_all = False
         for name, section in sections.items():
             try:
-                if name == REVOKE_ALL and not isinstance(section, dict):
-                    revokes_all = _revokes_all(section)
-                elif not isinstance(section, dict):
-                    raise SettingsError(f"{name!r} must be a section, [{name}], with a token")
-                else:
+                if isinstance(section, dict):
                     self._add(name, section, known)
+                elif name != REVOKE_ALL:
+                    raise SettingsError(f"{name!r} must be a section, [{name}], with a token")
+                elif not isinstance(section, bool):
+                    raise SettingsError(f"{REVOKE_ALL} is {section!r}, but must be true or false")
+                else:
+                    revokes_all = section
             except SettingsError as error:
                 raise SettingsError(f"{path}, line {_line_of(name, text)}: {error}") from None
         if revokes_all:
@@ -150,16 +142,19 @@ class ReloadingToml(Generic[T]):
         return Contents(known)
 
 
+def _signature_of(path: Path) -> _Signature | None:
+    """Return None for a file that does not exist."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return _Signature(status.st_mtime_ns, status.st_ino, status.st_size)
+
+
 def _unchanged_seconds(signature: _Signature | None) -> float:
     """Return the time since the last change, by the clock of this host; at most ``SETTLE_SECONDS``."""
     age = 0.0 if signature is None else time() - signature.mtime_ns / 1e9
     return min(max(age, 0.0), SETTLE_SECONDS)
-
-
-def _revokes_all(value: object) -> bool:
-    if not isinstance(value, bool):
-        raise SettingsError(f"{REVOKE_ALL} is {value!r}, but must be true or false")
-    return value
 
 
 def _line_of(name: str, text: str) -> int:

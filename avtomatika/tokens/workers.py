@@ -7,7 +7,7 @@ valid for an id that a section or pattern matches, or matched within the last 24
 import hmac
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from time import monotonic
@@ -67,9 +67,6 @@ class _Section:
     skills: frozenset[str] | None
     enabled: bool
     keys: tuple[WorkerKey, ...]
-
-    def matches(self, worker_id: str) -> bool:
-        return fnmatchcase(worker_id, self.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,13 +143,10 @@ class Workers:
         Raise UnauthorizedError unless *token* is its own, UnavailableError if the stored names cannot be read.
         """
         section, asked = self._section_of(worker_id), hash_token(token)
-        right: str | None = None
-        for known in self._hashes(section) or (_NO_HASH,):
-            if hmac.compare_digest(known, asked):
-                right = known
-        if right is None:
+        right = [known for known in self._hashes(section) or (_NO_HASH,) if hmac.compare_digest(known, asked)]
+        if not right:
             raise UnauthorizedError(_REFUSED)
-        return self._authorized(worker_id, section, right)
+        return self._authorized(worker_id, section, right[-1])
 
     def identify_session(self, worker_id: str, basis: str) -> WorkerAccess:
         """Do the same for a temporary token; *basis* identifies the token that it was issued for."""
@@ -175,19 +169,13 @@ class Workers:
     def _authorized(
         self, worker_id: str, section: _Section | None, token_hash: str, *, is_by_session: bool = False
     ) -> WorkerAccess:
-        basis = hash_token(token_hash)
-        if section is not None and section.enabled:
-            return WorkerAccess(
-                worker_id,
-                section.name,
-                section.skills,
-                may_sign=bool(section.keys),
-                is_by_session=is_by_session,
-                basis=basis,
-            )
-        if section is None and not self._was_named(worker_id):
-            return WorkerAccess(worker_id, None, is_by_session=is_by_session, basis=basis)
-        raise UnauthorizedError(_REFUSED)
+        is_revoked = self._was_named(worker_id) if section is None else not section.enabled
+        if is_revoked:
+            raise UnauthorizedError(_REFUSED)
+        access = WorkerAccess(worker_id, None, is_by_session=is_by_session, basis=hash_token(token_hash))
+        if section is None:
+            return access
+        return replace(access, name=section.name, skills=section.skills, may_sign=bool(section.keys))
 
     def skills_of_signer(self, worker_id: str | None, text: bytes) -> frozenset[str] | None:
         """Return the skills that *worker_id* may run, None for all. Without tokens no signature is needed.
@@ -208,12 +196,16 @@ class Workers:
         raise UnauthorizedError(_REFUSED)
 
     def _section_of(self, worker_id: str) -> _Section | None:
-        """Return the section for *worker_id*, None for the shared token. Raise UnauthorizedError for an invalid id."""
+        """Return the section of *worker_id*, else that with the longest matching pattern; None for the shared token.
+        Raise UnauthorizedError for an invalid id."""
         contents = self._contents
         if contents.revokes_all or not _ID.fullmatch(worker_id):
             raise UnauthorizedError(_REFUSED)
         self._remember(contents.known)
-        return contents.known.get(worker_id) or _pattern_for(worker_id, contents.known)
+        if worker_id in contents.known:
+            return contents.known[worker_id]
+        matching = (section for name, section in contents.known.items() if fnmatchcase(worker_id, name))
+        return max(matching, key=lambda section: len(section.name), default=None)
 
     def _hashes(self, section: _Section | None) -> tuple[str, ...]:
         return self._shared_now.hashes if section is None else section.token_hashes
@@ -247,12 +239,6 @@ class Workers:
         if recalled is None or now - recalled[1] > _RECALL_CACHE_SECONDS:
             recalled = self._recalled = self._revoked_names.recall(), now
         return any(fnmatchcase(worker_id, name) for name in recalled[0])
-
-
-def _pattern_for(worker_id: str, sections: Mapping[str, _Section]) -> _Section | None:
-    """Return the section with the longest pattern that matches *worker_id*."""
-    matching = (section for section in sections.values() if section.matches(worker_id))
-    return max(matching, key=lambda section: len(section.name), default=None)
 
 
 def _add(name: str, section: Any, known: dict[str, _Section]) -> None:

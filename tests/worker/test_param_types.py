@@ -182,7 +182,11 @@ def test_marshmallow_errors_name_the_field() -> None:
 def test_a_marshmallow_schema_has_a_json_schema() -> None:
     assert Skill.of(encode_by_schema).schema == {
         "type": "object",
-        "properties": {"path": {"type": "string"}, "width": {"type": "integer"}, "crop": {"type": "object"}},
+        "properties": {
+            "path": {"type": "string"},
+            "width": {"type": "integer"},
+            "crop": {"type": "object", "properties": {"x": {"type": "integer"}}, "additionalProperties": False},
+        },
         "required": ["path"],
         "additionalProperties": False,
     }

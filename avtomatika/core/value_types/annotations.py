@@ -35,29 +35,23 @@ _OBJECTS = (dict, Mapping)
 _LISTS: Mapping[Any, Callable[[Any], Any]] = {list: list, Sequence: list, tuple: tuple, set: set, frozenset: frozenset}
 
 
-def _scalar(name: str, words: str, *kinds: type, make: Callable[[Any], Any] | None = None) -> ValueType:
-    def read(value: Any, path: str) -> Any:
-        expect(type(value) in kinds, value, path, words)
-        return value if make is None else make(value)
-
-    return ValueType({"type": name}, read, words)
-
-
-def _converted(schema: Mapping[str, Any], words: str, make: Callable[[Any], Any], *kinds: type) -> ValueType:
-    """Return a type with another Python type than in JSON; *make* raises ValueError for an invalid value."""
+def _scalar(schema: str | Mapping[str, Any], words: str, *kinds: type, make: Callable[[Any], Any] | None) -> ValueType:
+    """Return the type of values whose JSON has one of *kinds*; *make* raises ValueError for an invalid one. It converts
+    to another type than in JSON, except to a float."""
 
     def read(value: Any, path: str) -> Any:
         expect(type(value) in kinds, value, path, words)
         try:
-            return make(value)
+            return value if make is None else make(value)
         except (ValueError, ArithmeticError):
             raise unexpected(value, path, words) from None
 
-    return ValueType(schema, read, words, is_plain=False)
+    is_plain = make in (None, float)
+    return ValueType({"type": schema} if isinstance(schema, str) else schema, read, words, is_plain=is_plain)
 
 
 def _text(format: str, words: str, make: Callable[[str], Any]) -> ValueType:
-    return _converted({"type": "string", "format": format}, words, make, str)
+    return _scalar({"type": "string", "format": format}, words, str, make=make)
 
 
 def _datetime(text: str) -> datetime:
@@ -74,7 +68,7 @@ def _decimal(value: str | float) -> Decimal:
     return number
 
 
-_NULL = _scalar("null", "null", type(None))
+_NULL = _scalar("null", "null", type(None), make=None)
 _DECIMAL_SCHEMA = {"anyOf": [{"type": "number"}, {"type": "string", "format": "decimal"}]}
 
 #: Types of annotations that have no parts.
@@ -83,19 +77,17 @@ SCALARS: Mapping[Any, ValueType] = {
     object: ValueType({}, words="any value"),
     None: _NULL,
     type(None): _NULL,
-    bool: _scalar("boolean", "true or false", bool),
-    int: _scalar("integer", "a whole number", int),
+    bool: _scalar("boolean", "true or false", bool, make=None),
+    int: _scalar("integer", "a whole number", int, make=None),
     float: _scalar("number", "a number", int, float, make=float),
-    str: _scalar("string", "text", str),
-    Path: _converted({"type": "string"}, "text", Path, str),
+    str: _scalar("string", "text", str, make=None),
+    Path: _scalar("string", "text", str, make=Path),
     datetime: _text("date-time", "a time with a time zone, like 2030-01-31T12:00:00Z", _datetime),
     date: _text("date", "a date, like 2030-01-31", date.fromisoformat),
     time: _text("time", "a time of day, like 12:30:00", time.fromisoformat),
-    timedelta: _converted(
-        {"type": "number"}, "a number of seconds", lambda value: timedelta(seconds=value), int, float
-    ),
+    timedelta: _scalar("number", "a number of seconds", int, float, make=lambda value: timedelta(seconds=value)),
     UUID: _text("uuid", "a UUID", UUID),
-    Decimal: _converted(_DECIMAL_SCHEMA, "a decimal number, best as text", _decimal, str, int, float),
+    Decimal: _scalar(_DECIMAL_SCHEMA, "a decimal number, best as text", str, int, float, make=_decimal),
     bytes: _text("byte", "bytes as base64", partial(b64decode, validate=True)),
 }
 
@@ -252,11 +244,8 @@ def _tuple_type(items: Sequence[ValueType]) -> ValueType:
 
     def read(value: Any, path: str) -> Any:
         expect(isinstance(value, list) and len(value) == len(items), value, path, words)
-        return tuple(
-            load_all(
-                (item, each, f"{path}[{index}]") for index, (item, each) in enumerate(zip(items, value, strict=True))
-            )
-        )
+        parts = enumerate(zip(items, value, strict=True))
+        return tuple(load_all((item, each, f"{path}[{index}]") for index, (item, each) in parts))
 
     schema = {"type": "array", "items": {}, "minItems": len(items), "maxItems": len(items)}
     return ValueType(schema, read, words, is_plain=False)
@@ -265,9 +254,8 @@ def _tuple_type(items: Sequence[ValueType]) -> ValueType:
 def _mapping_type(item: ValueType) -> ValueType:
     def read(value: Any, path: str) -> Any:
         expect(isinstance(value, dict), value, path, "an object")
-        return dict(
-            zip(value, load_all((item, each, f"{path}[{name!r}]") for name, each in value.items()), strict=True)
-        )
+        parts = ((item, each, f"{path}[{name!r}]") for name, each in value.items())
+        return dict(zip(value, load_all(parts), strict=True))
 
     return ValueType({"type": "object", "additionalProperties": dict(item.schema)}, read, is_plain=item.is_plain)
 

@@ -1,6 +1,6 @@
 """Types of pydantic models and marshmallow schemas.
 
-Neither library is imported here: code that uses one has imported it.
+Neither library is imported for other types: code that uses one has imported it.
 """
 
 import inspect
@@ -8,7 +8,6 @@ import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from avtomatika.core.job_request import Json
 from avtomatika.errors import InvalidValueError
 
 from .value_type import ValueType
@@ -60,6 +59,9 @@ def _inlined(schema: Any, definitions: Mapping[str, Any], inside: tuple[str, ...
 
 
 def _marshmallow_type(schema_class: Any) -> ValueType:
+    from apispec import APISpec
+    from apispec.ext.marshmallow.openapi import OpenAPIConverter
+
     error_class = sys.modules["marshmallow"].ValidationError
     schema = schema_class()
 
@@ -69,14 +71,9 @@ def _marshmallow_type(schema_class: Any) -> ValueType:
         except error_class as error:
             raise InvalidValueError(*_flat(error.messages, path)) from None
 
-    names = {name: field.data_key or name for name, field in schema.fields.items() if not field.dump_only}
-    json_schema = {
-        "type": "object",
-        "properties": {names[name]: _field_schema(schema.fields[name]) for name in names},
-        "required": [names[name] for name in names if schema.fields[name].required],
-        "additionalProperties": schema.unknown == "include",
-    }
-    return ValueType(json_schema, read, is_plain=False, dump=schema.dump)
+    hidden = [name for name, field in schema.fields.items() if field.dump_only]
+    converter: Any = OpenAPIConverter("3.1.0", schema_name_resolver=lambda schema: None, spec=APISpec("", "", "3.1.0"))
+    return ValueType(converter.schema2jsonschema(schema_class(exclude=hidden)), read, is_plain=False, dump=schema.dump)
 
 
 def _flat(messages: Any, path: str) -> Iterator[tuple[str, str]]:
@@ -86,21 +83,3 @@ def _flat(messages: Any, path: str) -> Iterator[tuple[str, str]]:
             yield from _flat(inner, path if name == "_schema" else _path(path, (name,)))
     else:
         yield path, " ".join(map(str, messages))
-
-
-#: JSON types of marshmallow fields, specific before general; other fields accept any value.
-_JSON_TYPES = (
-    ("Boolean", "boolean"),
-    ("Integer", "integer"),
-    ("Number", "number"),
-    ("String", "string"),
-    ("List", "array"),
-    ("Tuple", "array"),
-    ("Nested", "object"),
-    ("Mapping", "object"),
-)
-
-
-def _field_schema(field: Any) -> dict[str, Json]:
-    names = {cls.__name__ for cls in type(field).__mro__}
-    return next(({"type": json_type} for name, json_type in _JSON_TYPES if name in names), {})
