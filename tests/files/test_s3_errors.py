@@ -56,8 +56,9 @@ def no_broken_connections_left() -> Iterator[None]:
 def begin_badly(make_storage: Callable[..., TaskStorage], config: S3Config, proxy: HttpProxy) -> BeginBadly:
     """The files of a task whose worker reaches S3 by the proxy."""
 
-    def make_files(**params: Any) -> TaskFiles:
-        storage = make_storage(replace(config, endpoint_url=proxy.url, timeout_seconds=0.4))
+    def make_files(*, size: int = 0, **params: Any) -> TaskFiles:
+        timeout_seconds = 3.0 if size == LARGE else 0.4  # a part may take a busy machine a second
+        storage = make_storage(replace(config, endpoint_url=proxy.url, timeout_seconds=timeout_seconds))
         return TaskFiles(storage, task(params))
 
     return make_files
@@ -70,7 +71,7 @@ def test_single_faults_are_retried(
 ) -> None:
     body = os.urandom(size)
     proxy.fail("GET", happen)
-    files = begin_badly(film=cloud.put(inputs, "film.mp4", body))
+    files = begin_badly(size=size, film=cloud.put(inputs, "film.mp4", body))
 
     path = Path(files.download_inputs().params["film"])
 
@@ -85,7 +86,7 @@ def test_sending_is_tried_again(
 ) -> None:
     body = os.urandom(size)
     proxy.fail("PUT", happen)
-    files = begin_badly()
+    files = begin_badly(size=size)
     path = Files(files).path("film.mp4")
     path.write_bytes(body)
 
@@ -115,13 +116,13 @@ def test_lasting_faults_are_transient_and_leave_no_files(
     words: str,
     size: int,
 ) -> None:
-    sender = begin_badly()
+    sender = begin_badly(size=size)
     path = Files(sender).path("film.mp4")
     path.write_bytes(os.urandom(size))
     uri = sender.upload_outputs(str(path))
     sender.close()
     proxy.fail("GET", happen, ALWAYS)
-    files = begin_badly(film=uri)
+    files = begin_badly(size=size, film=uri)
 
     with pytest.raises(TransientError, match=rf"s3://.*/{words}"):
         files.download_inputs()
