@@ -62,9 +62,8 @@ def _secret(used: int, *, is_configured: bool) -> Finding:
     return Finding("SECRET_KEY", HealthState.OK, "set, and the same in all processes started within a day")
 
 
-def overview(store: Store, findings: Iterable[Finding] = ()) -> dict[str, Any]:
-    """Return figures and problems for ``OverviewSchema``; *findings* are of the tokens. Raises UnavailableError."""
-    seen = store.overview.read()
+def overview(store: Store, seen: Overview, findings: Iterable[Finding] = ()) -> dict[str, Any]:
+    """Return figures and problems for ``OverviewSchema``; *findings* are of the tokens."""
     found = problems(seen, [_secret(seen.secrets, is_configured=store.keyring.is_configured), *findings])
     return {"now": seen, "hour": seen.hour, "day": seen.day, "problems": found}
 

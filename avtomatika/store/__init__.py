@@ -1,6 +1,6 @@
 """Jobs, history and timers on Redis. Each change of a job is one Lua script. Start at ``store.py``."""
 
-from avtomatika.transport import RedisClient
+from avtomatika.transport import Reading, RedisClient
 
 from .branches import BranchQuery, BranchStatus, FinishedBranch, LoadedBranches
 from .commit import Cause, Commit, CommitReply, CommitStatus

@@ -1,25 +1,38 @@
 """Collects the facts that explain why a job does not progress, in a few round trips for a job of any size."""
 
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from itertools import chain
+from typing import Any
 
-from avtomatika.core.explain.facts import AbleWorker, Facts, QueuePlace
-from avtomatika.core.job import Job, JobStatus, Task, branch_of
+from avtomatika.core.explain.facts import AbleWorker, Facts, LiveState, QueuePlace
+from avtomatika.core.job import HistoryEntry, Job, JobStatus, Task, branch_of
 from avtomatika.core.machine.plan_migration import plan_name
 from avtomatika.core.machine.timers import timers_of_job
 from avtomatika.core.placement.selection import Unfit
 from avtomatika.core.plan import STEPS
 from avtomatika.errors import NoRouteError
-from avtomatika.transport import Inspector, Queued, QueueStats, RedisClient, Router, Unacked
+from avtomatika.transport import (
+    Inspector,
+    Queued,
+    QueueStats,
+    Reading,
+    RedisClient,
+    Router,
+    Unacked,
+    none_refused,
+    together,
+)
 
 from . import live_state
 from .branches import BranchQuery
 from .entries import load_entry
 from .messages import prefix_of, timer_name
-from .plans import Plans
-from .records import JOB_FIELDS, UnreadableJob, load_job
+from .plans import PlanAnnouncements, Plans
+from .records import UnreadableJob, load_job
 from .scripts import server_errors
-from .server_info import ServerInfoReader
+from .server_info import ServerInfo, ServerInfoReader
 from .server_part import ServerPart, milliseconds
 from .worker_registry import WorkerRecord, WorkerRegistry
 
@@ -30,6 +43,17 @@ _DEPTH = 12
 _BETWEEN_STATES = (JobStatus.PENDING, JobStatus.RUNNING)
 
 
+@dataclass(frozen=True, slots=True)
+class GroupFacts:
+    """The facts that jobs share; *queues* has the traits of each queue."""
+
+    now_ms: int
+    plans: PlanAnnouncements
+    workers: Sequence[WorkerRecord]
+    server: ServerInfo
+    queues: Mapping[str, str]
+
+
 class JobFactsReader(ServerPart):
     """Thread-safe."""
 
@@ -37,77 +61,105 @@ class JobFactsReader(ServerPart):
         super().__init__(server)
         self._router = router
         self._registry = registry
-        self._survey = Inspector(server, router)
+        self._inspector = Inspector(server, router)
 
     def facts(self, job: Job) -> Facts:
         """Return the facts about *job* and the jobs that it waits for."""
-        return self._facts(job, depth=0)
+        [group] = self.read_together(self.read_group())
+        return self.read_together(self.read_facts(job, group))[0]
 
-    def _facts(self, job: Job, *, depth: int) -> Facts:
-        job = self._with_some_branches(job)
-        timers = timers_of_job(job, job.status)
-        scores = [("ZSCORE", self._keys.timers(), timer_name(job.id, timer)) for timer in timers]
-        last = ("LRANGE", self._keys.history(job.id), -1, -1)
-        clock, rows, *answers = self._read([("TIME",), last, *scores, *live_state.commands(job, self._keys)])
-        now_ms, live = milliseconds(clock), live_state.read(job, answers[len(timers) :])
-        if job.status.is_final:
-            ending = load_entry(0, rows[0]).entry if rows else None
-            return Facts(job=job, now_ms=now_ms, live_state=live, ending=ending)
-        info = ServerInfoReader(self._server).info()
+    def read_group(self) -> Reading[GroupFacts]:
+        """Read, in one round trip, the facts that jobs share."""
+        readings: Sequence[Reading[Any]] = (
+            self._read_clock(),
+            Plans(self._server).read_announcements(),
+            self._registry.read_workers(),
+            ServerInfoReader(self._server).read_info(),
+            self._inspector.read_traits(),
+        )
+        return GroupFacts(*(yield from together(*readings)))
+
+    def read_facts(self, job: Job, group: GroupFacts, *, depth: int = 0) -> Reading[Facts]:
+        """Read the facts about *job*, in one round trip; in more for a fan-out, and for the jobs that it waits for."""
+        job = yield from self._read_some_branches(job)
+        readings: Sequence[Reading[Any]] = (
+            self._read_own(job),
+            self._read_places(job, group.queues),
+            self._read_child(job, group, depth=depth),
+        )
+        (live, due_ms, ending), places, child = yield from together(*readings)
         return Facts(
             job=job,
-            now_ms=now_ms,
+            now_ms=group.now_ms,
             live_state=live,
-            due_ms={
-                timer: int(float(score)) for timer, score in zip(timers, answers, strict=False) if score is not None
-            },
-            plan_silent_ms=Plans(self._server).announce().silent_ms.get(plan_name(job.blueprint, job.plan_hash)),
-            places=dict(self._places(job)),
-            workers=[_able(worker) for worker in self._registry.workers()],
-            memory_share=info.used_memory / info.maxmemory if info.maxmemory else 0.0,
-            child=self._child(job, depth=depth),
+            due_ms=due_ms,
+            plan_silent_ms=group.plans.silent_ms.get(plan_name(job.blueprint, job.plan_hash)),
+            places=places,
+            workers=[_able(worker) for worker in group.workers],
+            memory_share=group.server.used_memory / group.server.maxmemory if group.server.maxmemory else 0.0,
+            child=child,
+            ending=ending,
         )
 
-    def _with_some_branches(self, job: Job) -> Job:
+    def _read_clock(self) -> Reading[int]:
+        return milliseconds(*none_refused((yield [("TIME",)])))
+
+    def _read_own(self, job: Job) -> Reading[tuple[LiveState, dict[str, int], HistoryEntry | None]]:
+        """Read the live state of *job*, its timers, and its last history entry if it has ended."""
+        timers = timers_of_job(job, job.status)
+        wanted = [("ZSCORE", self._keys.timers(), timer_name(job.id, timer)) for timer in timers]
+        last = [("LRANGE", self._keys.history(job.id), -1, -1)] if job.status.is_final else []
+        replies = none_refused((yield [*wanted, *last, *live_state.commands(job, self._keys)]))
+        scores, rows = replies[: len(timers)], chain(*replies[len(timers) :][: len(last)])
+        due_ms = {timer: int(float(score)) for timer, score in zip(timers, scores, strict=True) if score is not None}
+        ending = next((load_entry(0, row).entry for row in rows), None)
+        return live_state.read(job, replies[len(timers) + len(last) :]), due_ms, ending
+
+    def _read_some_branches(self, job: Job) -> Reading[Job]:
         if job.fan_out is None:
             return job
-        [(_, fields)] = self._read([("HSCAN", self._keys.tasks(job.id), 0, "COUNT", _SAMPLE)])
+        [(_, fields)] = none_refused((yield [("HSCAN", self._keys.tasks(job.id), 0, "COUNT", _SAMPLE)]))
         ids = [name.decode() for name in fields[::2] if b"/" not in name]
         numbers = sorted(branch_of(task_id) for task_id in ids)[:_SAMPLE]
         wanted = BranchQuery(job, numbers, answers=False)
-        return wanted.load(self._read(wanted.commands(self._keys))).job
+        return wanted.load(none_refused((yield wanted.commands(self._keys)))).job
 
-    def _places(self, job: Job) -> Iterator[tuple[str, QueuePlace]]:
+    def _read_places(self, job: Job, queues: Mapping[str, str]) -> Reading[dict[str, QueuePlace]]:
+        tasks = [task for task in job.tasks.values() if task.is_open]
+        places = {task.id: _queue_of(task) for task in tasks}
         if job.status in _BETWEEN_STATES:
-            try:
-                with server_errors():
-                    route = self._router.route(STEPS, f"{prefix_of(job, str(job.current_state))}._enter")
-            except NoRouteError:
-                return
-            yield job.id, self._place(route.queues[0])
-        for task in job.tasks.values():
-            if task.is_open:
-                yield task.id, self._place(_queue_of(task), task)
+            with suppress(NoRouteError), server_errors():
+                route = self._router.route(STEPS, f"{prefix_of(job, str(job.current_state))}._enter")
+                places[job.id] = route.queues[0]
+        located = [task for task in tasks if not task.branch]
+        readings: Sequence[Reading[Any]] = (
+            self._inspector.read_stats(places.values(), queues),
+            *(self._inspector.read_location(_queue_of(task), task.groups, queues) for task in located),
+        )
+        figures, *found = yield from together(*readings)
+        stats = {each.name: each for each in figures}
+        known = {task.id: place for task, place in zip(located, found, strict=True)}
+        return {name: _place(stats.get(queue, QueueStats(queue)), known.get(name)) for name, queue in places.items()}
 
-    def _place(self, queue: str, task: Task | None = None) -> QueuePlace:
-        with server_errors():
-            figures = self._survey.stats([queue])
-            found = None if task is None or task.branch else self._survey.locate(queue, task.groups)
-        known = figures[0] if figures else QueueStats(queue)
-        place = QueuePlace(queue=queue, waiting=known.waiting, paused_ms=known.paused_ms, paused_by=known.paused_by)
-        match found:
-            case Queued(before):
-                return replace(place, before=before)
-            case Unacked(consumer, silent_ms):
-                return replace(place, holder=consumer.removeprefix("http:"), silent_ms=silent_ms)
-        return place
-
-    def _child(self, job: Job, *, depth: int) -> Facts | None:
+    def _read_child(self, job: Job, group: GroupFacts, *, depth: int) -> Reading[Facts | None]:
         if job.wait is None or job.wait.kind != "child" or job.status.is_final or depth >= _DEPTH:
             return None
         child_id = str(job.wait.details["child_id"])
-        child = load_job(child_id, self._read([("HMGET", self._keys.job(child_id), *JOB_FIELDS)])[0])
-        return None if child is None or isinstance(child, UnreadableJob) else self._facts(child, depth=depth + 1)
+        [row] = yield from self._read_rows([child_id])
+        child = load_job(child_id, row)
+        if child is None or isinstance(child, UnreadableJob):
+            return None
+        return (yield from self.read_facts(child, group, depth=depth + 1))
+
+
+def _place(stats: QueueStats, found: Queued | Unacked | None) -> QueuePlace:
+    place = QueuePlace(queue=stats.name, waiting=stats.waiting, paused_ms=stats.paused_ms, paused_by=stats.paused_by)
+    match found:
+        case Queued(before):
+            return replace(place, before=before)
+        case Unacked(consumer, silent_ms):
+            return replace(place, holder=consumer.removeprefix("http:"), silent_ms=silent_ms)
+    return place
 
 
 def _queue_of(task: Task) -> str:

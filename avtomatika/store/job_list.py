@@ -6,16 +6,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import orjson
-from redis.exceptions import RedisError
 
 from avtomatika.core.job import JobStatus
 from avtomatika.errors import InvalidRequestError
+from avtomatika.transport import Reading, none_refused
 from avtomatika.transport.scripts import Call
 
 from .keys import Keys
-from .records import JobFilter
-from .scripts import LIST_JOBS, unavailable
-from .server_part import ServerPart
+from .records import JOB_FIELDS, JobFilter
+from .scripts import LIST_JOBS
+from .server_part import JobRow, ServerPart
 
 #: Jobs that one call examines: a call takes the server 1 to 2 ms. Fewer if it must read their records.
 _PER_CALL = 2000
@@ -41,19 +41,19 @@ class JobCounts:
 class JobLists(ServerPart):
     """Lists and counts the jobs of one server."""
 
-    def _list_ids(self, wanted: JobFilter) -> tuple[list[str], str | None]:
-        """Return the ids of up to ``wanted.limit`` jobs and the cursor of the next page, None at the end.
+    def _read_list(self, wanted: JobFilter) -> Reading[tuple[dict[str, JobRow], str | None]]:
+        """Read up to ``wanted.limit`` jobs by id, and the cursor of the next page, None at the end.
 
         A cursor is a position in the order of all jobs, which never changes. A page may have fewer jobs than the limit,
-        or none, if few of many jobs match.
-        Raises InvalidRequestError for an unknown cursor, UnavailableError if the server is down.
+        or none, if few of many jobs match. Raises InvalidRequestError for an unknown cursor.
         """
         created, last_id = _start(wanted)
-        found: list[str] = []
+        found: dict[str, JobRow] = {}
         for _ in range(_CALLS):
             call = _call(self._keys, wanted, created, last_id, limit=wanted.limit - len(found))
-            created, last_id, *ids = _texts(self._run(call))
-            found += ids
+            [reply] = none_refused((yield [call]))
+            created, last_id, *ids = _texts([*reply[:2], *reply[2::2]])
+            found |= zip(ids, reply[3::2], strict=True)
             if not last_id or len(found) == wanted.limit:
                 break
         return found, f"{created}.{last_id}" if last_id else None
@@ -71,16 +71,18 @@ class JobLists(ServerPart):
         return JobCounts(found, is_exact=not last_id)
 
     def count_by_status(self, wanted: JobFilter) -> JobCounts:
-        """Count the jobs that match, by status, in one round trip; of each status up to 2,000 jobs are examined."""
+        """Count the jobs that match, by status; of each status up to 2,000 jobs are examined."""
+        return self.read_together(self.read_counts(wanted))[0]
+
+    def read_counts(self, wanted: JobFilter) -> Reading[JobCounts]:
+        """The reading of :meth:`count_by_status`, in one round trip."""
         statuses = wanted.statuses or tuple(JobStatus)
         filters = [replace(wanted, cursor=None, status=status) for status in statuses]
         if not wanted.statuses:
             filters.append(replace(wanted, cursor=None))
-        rows = self._run_all([_call(self._keys, each, *_start(each)) for each in filters])
+        rows = none_refused((yield [_call(self._keys, each, *_start(each)) for each in filters]))
         counts, incomplete = dict[str, int](), list[str]()
         for status, row in zip((*statuses, ""), rows, strict=False):
-            if isinstance(row, RedisError):
-                raise unavailable(row)
             _, last_id, *pairs = _texts(row)
             counts[status] = sum(number for _, number in _numbers(pairs))
             if last_id:
@@ -105,13 +107,15 @@ def _call(
         last_id,
         "" if limit is None else limit,
         _RECORDS_PER_CALL if reads_records else _PER_CALL,
-        "-inf" if wanted.created_after_ms is None else wanted.created_after_ms,
+        _end(wanted),
         len(alternatives),
         keys.job(""),
         wanted.state or "",
         orjson.dumps(wanted.text or "")[1:-1].lower(),
         text,
         "1" if by_blueprint else "",
+        "1" if wanted.oldest_first else "",
+        *JOB_FIELDS,
     ]
     return Call(LIST_JOBS, [*alternatives, *_indexes(keys, wanted)] or [keys.by_all()], args)
 
@@ -130,9 +134,17 @@ def _indexes(keys: Keys, wanted: JobFilter) -> Sequence[str]:
 def _start(wanted: JobFilter) -> tuple[str, str]:
     """Return creation and id of the job to start after, or the end of the wanted time."""
     created, last_id = ("", "") if wanted.cursor is None else _position(wanted.cursor)
-    if wanted.created_before_ms is not None and (not created or int(created) >= wanted.created_before_ms):
-        return str(wanted.created_before_ms), ""
+    first = wanted.created_after_ms if wanted.oldest_first else wanted.created_before_ms
+    if first is not None and (not created or (int(created) < first) == wanted.oldest_first):
+        return str(first), ""
     return created, last_id
+
+
+def _end(wanted: JobFilter) -> int | str:
+    """Return the creation of the last job that may be found, "" for no limit."""
+    if not wanted.oldest_first:
+        return "" if wanted.created_after_ms is None else wanted.created_after_ms
+    return "" if wanted.created_before_ms is None else wanted.created_before_ms - 1
 
 
 def _position(cursor: str) -> tuple[str, str]:

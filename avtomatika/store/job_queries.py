@@ -1,24 +1,22 @@
 """Reads jobs, their histories and their live state."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
 from typing import Any
-
-from redis.exceptions import RedisError
 
 from avtomatika.core.explain.facts import LiveState
 from avtomatika.core.job import Job, RecordedEntry, WaitRecord
 from avtomatika.errors import UnreadableRecordError
-from avtomatika.transport import RedisClient
+from avtomatika.transport import Reading, RedisClient, none_refused
 from avtomatika.transport.scripts import Call
 
 from . import live_state
 from .entries import load_entry, load_note
 from .job_list import JobLists
 from .large_values import ValueCache, Values, load_values
-from .records import JOB_FIELDS, JobFilter, UnreadableJob, load_job, unreadable
+from .records import JobFilter, UnreadableJob, load_job, unreadable
 from .scripts import READ_HISTORY
-from .server_part import ServerPart
+from .server_part import JobRow, ServerPart
 from .signals import approval_of, too_late
 
 #: More entries than a list of the server can have.
@@ -39,26 +37,24 @@ class JobReader(ServerPart):
         #: The large values that were read or written most recently.
         self.cache = ValueCache(cache_bytes)
 
-    def summaries(self, job_ids: Sequence[str]) -> list[Job | None]:
-        """Return jobs in the order of *job_ids*, without their large values. Raises UnavailableError."""
-        return [load_job(job_id, row) for job_id, row in zip(job_ids, self._rows(job_ids), strict=True)]
-
-    def jobs(self, job_ids: Sequence[str]) -> list[Job | None]:
-        """Return whole jobs in the order of *job_ids*: one round trip, and a second one for large values. Raises
-        UnavailableError."""
-        rows = dict(zip(job_ids, self._rows(job_ids), strict=True))
+    def read_jobs(
+        self, job_ids: Sequence[str], known_rows: Mapping[str, JobRow] | None = None
+    ) -> Reading[list[Job | None]]:
+        """Read whole jobs in the order of *job_ids*: one round trip unless their rows are known, and a second one for
+        large values."""
+        rows = dict(known_rows or zip(job_ids, (yield from self._read_rows(job_ids)), strict=True))
         found = {job_id: load_job(job_id, row) for job_id, row in rows.items()}
         for _ in range(_ATTEMPTS):
             incomplete = [job for job in found.values() if job is not None and _lacks_values(job)]
             if not incomplete:
                 break
             replaced = []
-            for job, values in zip(incomplete, self._values(incomplete), strict=True):
+            for job, values in zip(incomplete, (yield from self._read_values(incomplete)), strict=True):
                 if len(values) == len(job.large):
                     found[job.id] = load_job(job.id, rows[job.id], values)
                 else:
                     replaced.append(job.id)
-            for job_id, row in zip(replaced, self._rows(replaced), strict=True):
+            for job_id, row in zip(replaced, (yield from self._read_rows(replaced)), strict=True):
                 rows[job_id], found[job_id] = row, load_job(job_id, row)
         lost = LookupError("a large value of the job is missing")
         return [
@@ -66,17 +62,14 @@ class JobReader(ServerPart):
             for job in (found[job_id] for job_id in job_ids)
         ]
 
-    def _rows(self, job_ids: Sequence[str]) -> list[Sequence[bytes | None] | RedisError]:
-        return self._read_hashes([self._keys.job(job_id) for job_id in job_ids], JOB_FIELDS)
-
-    def _values(self, jobs: Sequence[Job]) -> list[Values]:
-        """Return the large values of each of *jobs* that still exist."""
+    def _read_values(self, jobs: Sequence[Job]) -> Reading[list[Values]]:
+        """Read the large values of each of *jobs* that still exist."""
         known = [
             {name: value for name in job.large if (value := self.cache.get(job.id, name)) is not None} for job in jobs
         ]
         wanted = [[name for name in job.large if name not in values] for job, values in zip(jobs, known, strict=True)]
         commands = [("HMGET", self._keys.job(job.id), *names) for job, names in zip(jobs, wanted, strict=True) if names]
-        rows = iter(self._read(commands))
+        rows = iter(none_refused((yield commands)))
         for job, names, values in zip(jobs, wanted, known, strict=True):
             for row in islice(rows, 1 if names else 0):
                 read = load_values(names, row)
@@ -94,14 +87,18 @@ class JobQueries(JobLists):
 
     def load(self, job_id: str) -> Job | None:
         """Return the job or None. Raises UnreadableRecordError."""
-        [job] = self.load_many([job_id])
+        return self.read_together(self.read_job(job_id))[0]
+
+    def read_job(self, job_id: str) -> Reading[Job | None]:
+        """The reading of :meth:`load`."""
+        [job] = yield from self._jobs.read_jobs([job_id])
         if isinstance(job, UnreadableJob):
             raise UnreadableRecordError(job_id, job.reason)
         return job
 
     def load_many(self, job_ids: Sequence[str]) -> list[Job | None]:
         """Return jobs in the order of *job_ids*. Some may be an :class:`UnreadableJob`."""
-        return self._jobs.jobs(job_ids)
+        return self.read_together(self._jobs.read_jobs(job_ids))[0]
 
     def approval(self, job: Job, token: str | None = None) -> WaitRecord:
         """Return the approval that *job* waits for. Raises ConflictError if it waits for none, or not for *token*."""
@@ -118,8 +115,14 @@ class JobQueries(JobLists):
         the limit, or none, before the end. Without *with_data* large values are omitted. Some jobs may be an
         :class:`UnreadableJob`.
         """
-        ids, cursor = self._list_ids(wanted)
-        found = self._jobs.jobs(ids) if with_data else self._jobs.summaries(ids)
+        return self.read_together(self.read_list(wanted, with_data=with_data))[0]
+
+    def read_list(self, wanted: JobFilter, *, with_data: bool = False) -> Reading[tuple[list[Job], str | None]]:
+        """The reading of :meth:`list_jobs`: one round trip if many of the jobs match, and one for large values."""
+        rows, cursor = yield from self._read_list(wanted)
+        found: Iterable[Job | None] = (load_job(job_id, row) for job_id, row in rows.items())
+        if with_data and rows:
+            found = yield from self._jobs.read_jobs(list(rows), rows)
         return [job for job in found if job is not None and wanted.matches(job)], cursor
 
     def count(self, status: str) -> int:
@@ -131,7 +134,13 @@ class JobQueries(JobLists):
 
         A page ends before the entry that exceeds 4 MiB in total, but has at least one entry.
         """
-        is_more, *rows = self._run(self._history_page(job_id, after, limit))
+        return self.read_together(self.read_history(job_id, after=after, limit=limit))[0]
+
+    def read_history(
+        self, job_id: str, *, after: int = 0, limit: int = 1000
+    ) -> Reading[tuple[list[RecordedEntry], int | None]]:
+        """The reading of :meth:`history`, in one round trip."""
+        [[is_more, *rows]] = none_refused((yield [self._history_page(job_id, after, limit)]))
         entries = [load_entry(after + place, row) for place, row in enumerate(rows, start=1)]
         return entries, after + len(rows) if is_more else None
 

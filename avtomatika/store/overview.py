@@ -10,7 +10,7 @@ import orjson
 from avtomatika import __version__
 from avtomatika.core.job import JobStatus
 from avtomatika.core.plan import TASKS
-from avtomatika.transport import Inspector, QueueStats, Reading, RedisClient, Router, none_refused
+from avtomatika.transport import Inspector, QueueStats, Reading, RedisClient, Router, none_refused, together
 from avtomatika.transport.scripts import Call
 
 from .keyring import REMEMBERED_SECONDS
@@ -87,13 +87,17 @@ class OverviewReader(ServerPart):
         self._registry = registry
 
     def read(self) -> Overview:
+        return self.read_together(self.reading())[0]
+
+    def reading(self) -> Reading[Overview]:
+        """The reading of :meth:`read`, in two round trips."""
         readings: Sequence[Reading[Any]] = (
             self._read_figures(),
             Inspector(self._server, self._router).read_stats(),
             self._registry.read_workers(),
             ServerInfoReader(self._server).read_info(),
         )
-        figures, queues, workers, server = self._read_together(*readings)
+        figures, queues, workers, server = yield from together(*readings)
         figures["jobs"] = {status: figures["jobs"][status] for status in JobStatus}
         return Overview(queues=queues, workers=workers, server=server, **figures)
 
@@ -110,5 +114,5 @@ class OverviewReader(ServerPart):
             [*announced, broker.bindings(TASKS), broker.dead_queues(), *indexes],
             [REMEMBERED_SECONDS, SERVED_WITHIN_MS, broker.dead("%s"), *JobStatus],
         )
-        [text] = none_refused((yield [call.command_with_text]))
+        [text] = none_refused((yield [call]))
         return orjson.loads(text)

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from avtomatika import __version__
 from avtomatika.core.job import Job, JobStatus
 from avtomatika.core.machine.plan_migration import plan_name
+from avtomatika.transport import Reading, none_refused
 from avtomatika.transport.scripts import Call
 
-from .records import JOB_FIELDS, load_job
+from .records import load_job
 from .scripts import ANNOUNCE_PLANS, UNFINISHED_JOBS
 from .server_part import ServerPart
 
@@ -37,9 +38,13 @@ class Plans(ServerPart):
 
     def announce(self, plans: Sequence[str] = ()) -> PlanAnnouncements:
         """Announce that this process serves *plans*, and return the announcements of all plans."""
+        return self.read_together(self.read_announcements(plans))[0]
+
+    def read_announcements(self, plans: Sequence[str] = ()) -> Reading[PlanAnnouncements]:
+        """The reading of :meth:`announce`, in one round trip."""
         keys = [self._keys.plans(), self._keys.abandoned_plans(), self._keys.versions()]
         call = Call(ANNOUNCE_PLANS, keys, [_FORGOTTEN_AFTER_SECONDS * 1000, __version__, *plans])
-        now, announced, abandoned = self._run(call)
+        [[now, announced, abandoned]] = none_refused((yield [call]))
         last = zip(announced[::2], announced[1::2], strict=True)
         return PlanAnnouncements(
             {name.decode(): int(now) - int(at) for name, at in last}, frozenset(name.decode() for name in abandoned)
@@ -64,7 +69,7 @@ class Plans(ServerPart):
         job_ids = [job_id.decode() for job_id in self._run(Call(UNFINISHED_JOBS, statuses, []))]
         for first in range(0, len(job_ids), _PAGE):
             page = job_ids[first : first + _PAGE]
-            rows = self._read_hashes([self._keys.job(job_id) for job_id in page], JOB_FIELDS)
+            [rows] = self.read_together(self._read_rows(page))
             jobs = (load_job(job_id, row) for job_id, row in zip(page, rows, strict=True))
             yield [job for job in jobs if job is not None and not job.status.is_final]
 

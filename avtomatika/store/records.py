@@ -43,11 +43,11 @@ JOB_FIELDS = ("v", "status", "doc", "init", "created", "updated")
 
 @dataclass(frozen=True, slots=True)
 class JobFilter:
-    """Which jobs to list, newest first; None means any.
+    """Which jobs to list, newest first or *oldest_first*; None means any.
 
     A job must have one of the statuses and all of *labels*, which are (name, value), and be created at or after
-    *created_after_ms* and before *created_before_ms*. *text* must be part of the code or the message of its error; the
-    case of ASCII letters is ignored.
+    *created_after_ms* and before *created_before_ms*. *text* must be part of the code or the message of its error, or
+    of the question of its approval; the case of ASCII letters is ignored.
     """
 
     client: str | None = None
@@ -61,6 +61,7 @@ class JobFilter:
     text: str | None = None
     limit: int = 50
     cursor: str | None = None
+    oldest_first: bool = False
 
     @property
     def statuses(self) -> tuple[str, ...]:
@@ -69,6 +70,7 @@ class JobFilter:
 
     def matches(self, job: Job) -> bool:
         problem = job.error or {}
+        texts = (problem.get("code"), problem.get("message"), job.wait and job.wait.details.get("message"))
         return (
             (self.client is None or job.client == self.client)
             and (not self.statuses or job.status in self.statuses)
@@ -76,7 +78,7 @@ class JobFilter:
             and (self.state is None or job.current_state == self.state)
             and (self.skill is None or job.skill == self.skill)
             and all(job.labels.get(name) == value for name, value in self.labels)
-            and (not self.text or any(_contains(problem.get(name), self.text) for name in ("code", "message")))
+            and (not self.text or any(_contains(each, self.text) for each in texts))
         )
 
 

@@ -43,7 +43,7 @@ class ServerInfoReader(ServerPart):
 
     def info(self) -> ServerInfo:
         """Read the server's INFO. Raises UnavailableError if the server is unreachable."""
-        return self._read_together(self.read_info())[0]
+        return self.read_together(self.read_info())[0]
 
     def read_info(self) -> Reading[ServerInfo]:
         """The reading of :meth:`info`, in one round trip."""

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from time import monotonic
-from typing import Any, Self, TypeVar, cast
+from typing import Any, Self, TypeAlias, TypeVar, cast
 
 from redis.exceptions import RedisError
 
@@ -14,10 +14,13 @@ from avtomatika.transport.errors import is_wrong_type
 from avtomatika.transport.scripts import Call
 
 from .keys import Keys
+from .records import JOB_FIELDS
 from .scripts import server_errors, unavailable
 
 T = TypeVar("T")
 R = TypeVar("R")
+#: The fields of a job, in the order of JOB_FIELDS; if its key has another type, the error.
+JobRow: TypeAlias = Sequence[bytes | None] | RedisError
 
 #: Interval of reading the server's clock; in between, the host's monotonic clock advances it.
 _ASK_EVERY_SECONDS = 10.0
@@ -91,19 +94,18 @@ class ServerPart:
         with server_errors():
             return self._server.execute_all(commands) if commands else []
 
-    def _read_together(self, *readings: Reading[T]) -> list[T]:
+    def read_together(self, *readings: Reading[T]) -> list[T]:
         """Return the values of *readings*, in as many round trips as the longest of them takes."""
         with server_errors():
             return self._server.read_together(*readings)
 
-    def _read_hashes(self, keys: Sequence[str], fields: Sequence[str]) -> list[Sequence[bytes | None] | RedisError]:
-        """Return *fields* of the hashes *keys*; for a key of another type, the error."""
-        with server_errors():
-            rows = self._server.pipeline([("HMGET", key, *fields) for key in keys])
-            for row in rows:
-                if isinstance(row, RedisError) and not is_wrong_type(row):
-                    raise row
-            return rows
+    def _read_rows(self, job_ids: Sequence[str], fields: Sequence[str] = JOB_FIELDS) -> Reading[list[JobRow]]:
+        """Read *fields* of jobs."""
+        rows: list[JobRow] = yield [("HMGET", self._keys.job(job_id), *fields) for job_id in job_ids]
+        for row in rows:
+            if isinstance(row, RedisError) and not is_wrong_type(row):
+                raise row
+        return rows
 
     def _now_ms(self) -> int:
         """Read the server's clock, in ms since the epoch."""

@@ -9,14 +9,15 @@ from typing import Any, Self
 from redis.exceptions import RedisError
 
 from avtomatika.core.events import Event
-from avtomatika.core.job import HistoryEntry, Job, JobStatus, Json
+from avtomatika.core.explain.facts import Facts
+from avtomatika.core.job import HistoryEntry, Job, JobStatus, Json, RecordedEntry
 from avtomatika.core.machine.moves import end
 from avtomatika.core.machine.plan_migration import plan_name
 from avtomatika.core.signing import GroupSecret
 from avtomatika.core.step import SendEvent, Step
 from avtomatika.errors import AvtomatikaError, NoRouteError, UnreadableRecordError
 from avtomatika.schemas.wire import Progress, TaskStarted
-from avtomatika.transport import Outgoing, RedisClient, Router
+from avtomatika.transport import Outgoing, Reading, RedisClient, Router, together
 from avtomatika.transport.scripts import Call
 
 from .branches import BranchQuery, BranchStatus, FinishedBranch, LoadedBranches, branch_call
@@ -101,6 +102,16 @@ class Store(JobWriter):
     def using(cls, server: RedisClient, *, secret: GroupSecret | None = None, **options: Any) -> Self:
         """Return a store on shared connections that creates and reads jobs; *options* are the constructor's."""
         return cls(server, Router(server), keyring=Keyring(server, secret), **options)
+
+    def read_explained(
+        self, job_id: str, *, entries: int
+    ) -> Reading[tuple[Job, Sequence[RecordedEntry], Facts] | None]:
+        """Read a job, the first *entries* of its history, and the facts about it: two round trips for most jobs. Raises
+        UnreadableRecordError."""
+        history = self.read_history(job_id, limit=entries)
+        readings: Sequence[Reading[Any]] = (self.read_job(job_id), history, self.job_facts.read_group())
+        job, (recorded, _), group = yield from together(*readings)
+        return None if job is None else (job, recorded, (yield from self.job_facts.read_facts(job, group)))
 
     # ------------------------------------------------------------ write
 

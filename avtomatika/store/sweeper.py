@@ -66,7 +66,7 @@ class Sweeper(ServerPart):
         return Swept(removed, is_more=len(job_ids) == _EXPIRE_BATCH)
 
     def _expire(self, job_ids: Sequence[str]) -> int:
-        rows = self._read_hashes([self._keys.job(job_id) for job_id in job_ids], ("status", "init"))
+        [rows] = self.read_together(self._read_rows(job_ids, ("status", "init")))
         calls = []
         for job_id, row in zip(job_ids, rows, strict=True):
             status, init = (None, None) if isinstance(row, RedisError) else row

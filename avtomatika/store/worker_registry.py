@@ -18,7 +18,7 @@ from avtomatika.transport import Reading, RedisClient, none_refused
 from avtomatika.transport.scripts import Call
 
 from .records import json_object, number
-from .scripts import CHOOSE_WORKER, HEARTBEAT, RECORD_OUTCOMES, REGISTER_WORKER
+from .scripts import CHOOSE_WORKER, HEARTBEAT, READ_WORKERS, RECORD_OUTCOMES, REGISTER_WORKER
 from .server_part import ServerPart, milliseconds
 
 #: A worker without a heartbeat for this long is deleted: after its next heartbeat it registers again.
@@ -123,19 +123,18 @@ class WorkerRegistry(ServerPart):
 
     def workers(self) -> list[WorkerRecord]:
         """Return all registered workers, sorted by id."""
-        return self._read_together(self.read_workers())[0]
+        return self.read_together(self.read_workers())[0]
 
     def read_workers(self) -> Reading[list[WorkerRecord]]:
-        """The reading of :meth:`workers`, in two round trips."""
-        clock, names = none_refused((yield [("TIME",), ("ZRANGE", self._keys.workers(), 0, -1)]))
+        """The reading of :meth:`workers`, in one round trip."""
+        keys = [self._keys.workers(), self._keys.worker("")]
+        call = Call(READ_WORKERS, keys, [1000 * WORKER_TTL_SECONDS + 1000, *_FIELDS])
+        [[clock, *rows]] = none_refused((yield [call]))
         now_ms = milliseconds(clock)
-        ids = sorted(name.decode() for name in names)
-        forget = ("ZREMRANGEBYSCORE", self._keys.workers(), "-inf", now_ms - 1000 * WORKER_TTL_SECONDS - 1000)
-        reads = (("HMGET", self._keys.worker(worker_id), *_FIELDS) for worker_id in ids)
-        _, *rows = none_refused((yield [forget, *reads]))
+        found = {worker_id.decode(): row for worker_id, row in zip(rows[::2], rows[1::2], strict=True)}
         return [
             _record(worker_id, row, now_ms, is_revoked=not self._is_authorized(worker_id))
-            for worker_id, row in zip(ids, rows, strict=True)
+            for worker_id, row in sorted(found.items())
             if row[0] is not None
         ]
 

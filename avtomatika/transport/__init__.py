@@ -6,7 +6,7 @@ and :mod:`.leases`; :mod:`.channel` and :mod:`.transport` implement kombu's inte
 
 from .channel import Channel
 from .connection.connect import connect
-from .connection.redis_client import Reading, RedisClient, info_fields, none_refused
+from .connection.redis_client import Command, Reading, RedisClient, info_fields, none_refused, together
 from .declaring.expiry import IF_EMPTY
 from .declaring.topology import Topology
 from .envelope import ON_DEAD_HEADER, Outgoing
@@ -21,6 +21,7 @@ __all__ = [
     "ON_DEAD_HEADER",
     "CallbackError",
     "Channel",
+    "Command",
     "Inspector",
     "Keys",
     "MessageTooLargeError",
@@ -40,4 +41,5 @@ __all__ = [
     "info_fields",
     "is_temporary",
     "none_refused",
+    "together",
 ]

@@ -79,14 +79,16 @@ class Inspector:
         """Return the stats of all queues, or of those in *names* that exist, sorted by name; two round trips."""
         return self._server.read_together(self.read_stats(names))[0]
 
-    def read_stats(self, names: Iterable[str] | None = None) -> Reading[list[QueueStats]]:
-        """The reading of :meth:`stats`."""
-        table = _traits(*none_refused((yield [("HGETALL", self._keys.queues())])))
+    def read_stats(
+        self, names: Iterable[str] | None = None, traits: Mapping[str, str] | None = None
+    ) -> Reading[list[QueueStats]]:
+        """The reading of :meth:`stats`; in one round trip if the *traits* of the queues are known."""
+        table = (yield from self.read_traits()) if traits is None else traits
         wanted = sorted(table if names is None else set(names) & table.keys())
         pages = [wanted[first : first + _PAGE] for first in range(0, len(wanted), _PAGE)]
         paused = [name for name in wanted if "p" in table[name]]
         reads = [("HGET", self._keys.limits(), f"{name}\tpaused") for name in paused]
-        calls = [self._stats_call(page, table).command_with_text for page in pages]
+        calls = [self._stats_call(page, table) for page in pages]
         answers = none_refused((yield [*reads, *calls]))
         pauses = dict(zip(paused, map(_pause, answers), strict=False))
         rows = chain(*answers[len(paused) :])
@@ -99,10 +101,17 @@ class Inspector:
 
     def locate(self, queue: str, group: str, *, most: int = 1000) -> Queued | Unacked | None:
         """Find the message of *group* in *queue*; None if it is absent or not among the first *most* messages."""
-        streams = [self._keys.stream(queue, level) for level in _levels(self._traits().get(queue, ""))]
+        location = self.read_location(queue, group, self._traits(), most=most)
+        return self._server.read_together(location)[0]
+
+    def read_location(
+        self, queue: str, group: str, traits: Mapping[str, str], *, most: int = 1000
+    ) -> Reading[Queued | Unacked | None]:
+        """The reading of :meth:`locate`, with the *traits* of the queues, in one round trip."""
+        streams = [self._keys.stream(queue, level) for level in _levels(traits.get(queue, ""))]
         if not streams:
             return None
-        word, *facts = self._server.run(Call(LOCATE, streams, [group, most]))
+        [[word, *facts]] = none_refused((yield [Call(LOCATE, streams, [group, most])]))
         match word:
             case b"WAITS":
                 return Queued(int(facts[0]))
@@ -160,11 +169,12 @@ class Inspector:
         return {name.decode() for name in self._server.execute(("ZRANGE", self._keys.dead_queues(), 0, -1))}
 
     def _traits(self) -> dict[str, str]:
-        return _traits(self._server.execute(("HGETALL", self._keys.queues())))
+        return self._server.read_together(self.read_traits())[0]
 
-
-def _traits(fields: Any) -> dict[str, str]:
-    return {name.decode(): traits.decode() for name, traits in as_dict(fields).items()}
+    def read_traits(self) -> Reading[dict[str, str]]:
+        """Read the traits of every queue."""
+        [fields] = none_refused((yield [("HGETALL", self._keys.queues())]))
+        return {name.decode(): traits.decode() for name, traits in as_dict(fields).items()}
 
 
 def _pause(text: bytes | None) -> tuple[int, str]:

@@ -70,11 +70,26 @@ def test_ids_are_compared_as_the_server_orders_them(house: House) -> None:
     house.client.zadd("avt:jobs", dict.fromkeys(ids, 5))
     server_order = [row.decode() for row in house.client.zrange("avt:jobs", 0, -1, desc=True)]
 
-    for place, job_id in enumerate(server_order):
-        house.client.zrem("avt:jobs", job_id)
-        found, _ = house.store._list_ids(JobFilter(cursor=f"5.{job_id}"))
-        house.client.zadd("avt:jobs", {job_id: 5})
-        assert found == server_order[place + 1 :]
+    for oldest_first, order in ((False, server_order), (True, server_order[::-1])):
+        for place, job_id in enumerate(order):
+            house.client.zrem("avt:jobs", job_id)
+            wanted = JobFilter(cursor=f"5.{job_id}", oldest_first=oldest_first)
+            [(found, _)] = house.store.read_together(house.store._read_list(wanted))
+            house.client.zadd("avt:jobs", {job_id: 5})
+            assert list(found) == order[place + 1 :]
+
+
+def test_the_oldest_jobs_are_listed_first_on_request(house: House) -> None:
+    ids = [job_id for n in range(6) for job_id in batch(house, 7, labels={"n": str(n % 2)})]
+    newest = walk(house)
+    times = {job_id: int(house.client.zscore("avt:jobs", job_id)) for job_id in ids}
+    lower, upper = times[newest[-9]], times[newest[8]]
+    within = [job_id for job_id in newest[::-1] if lower <= times[job_id] < upper]
+
+    assert walk(house, oldest_first=True) == newest[::-1]
+    assert walk(house, oldest_first=True, labels=(("n", "1"),)) == walk(house, labels=(("n", "1"),))[::-1]
+    assert walk(house, oldest_first=True, created_after_ms=lower, created_before_ms=upper) == within
+    assert walk(house, created_after_ms=lower, created_before_ms=upper) == within[::-1]
 
 
 def test_filters_that_hardly_meet_make_short_pages_and_lose_nothing(

@@ -115,9 +115,9 @@ def test_jobs_wait_for_reasons() -> None:
 @pytest.mark.parametrize("own_server", [{"appendonly": "no"}], indirect=True)
 def test_a_real_server_is_examined(own_server: Any) -> None:
     store = Store.connect(own_server.url)
-    kinds = {each.kind or each.subject for each in overview(store)["problems"]}
+    kinds = {each.kind or each.subject for each in overview(store, store.overview.read())["problems"]}
     store.plans.announce(["video@1"])
-    later = {each.kind or each.subject for each in overview(store)["problems"]}
+    later = {each.kind or each.subject for each in overview(store, store.overview.read())["problems"]}
     store.close()
 
     assert (kinds, later) == ({"no_orchestrator", "persistence"}, {"persistence"})

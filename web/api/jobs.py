@@ -128,10 +128,24 @@ def hold(job: Job, seconds: float, *, streamed_after: int | None = None) -> None
 
 def callers_job(job_id: str) -> Job:
     """Return a job that the client may see. A job of another client is reported like one that does not exist."""
-    job = services().store.load(job_id) if JOB_ID.fullmatch(job_id) else None
-    if job is None or not (caller().is_operator or job.client == caller().name):
+    job = services().store.load(checked_id(job_id))
+    if job is None:
         raise NotFoundError("job", job_id)
+    check_visible(job)
     return job
+
+
+def checked_id(job_id: str) -> str:
+    """Return *job_id*. Raises NotFoundError if no job can have it."""
+    if not JOB_ID.fullmatch(job_id):
+        raise NotFoundError("job", job_id)
+    return job_id
+
+
+def check_visible(job: Job) -> None:
+    """Raise NotFoundError for a job that the client may not see."""
+    if not (caller().is_operator or job.client == caller().name):
+        raise NotFoundError("job", job.id)
 
 
 def whole_history(job_id: str) -> Iterator[RecordedEntry]:

@@ -19,7 +19,8 @@ routes = Routes("installation", __name__, url_prefix="/api/v1", description="Wat
 def show_overview() -> dict[str, Any]:
     """Show what happens, what happened in the last hour and day, and what is wrong; for operators"""
     require_operator()
-    return overview(services().store, token_findings(services().clients, services().workers))
+    store = services().store
+    return overview(store, store.overview.read(), token_findings(services().clients, services().workers))
 
 
 @routes.get("/doctor")

@@ -11,10 +11,11 @@ from avtomatika.core.explain.waiting import waiting_for
 from avtomatika.core.explain.why import explain
 from avtomatika.core.job import Job, JobStatus, RecordedEntry
 from avtomatika.core.names import is_user_name
+from avtomatika.errors import NotFoundError
 from avtomatika.store import UnreadableJob
 
 from ..api import control
-from ..api.jobs import callers_job
+from ..api.jobs import callers_job, check_visible, checked_id
 from ..auth import caller
 from ..services import services
 from .rendering import page
@@ -47,10 +48,12 @@ class _DrawnBar:
 @routes.get("/jobs/<job_id>")
 def show_job(job_id: str) -> Response:
     """Show a job"""
-    job = callers_job(job_id)
     store = services().store
-    entries, _ = store.history(job_id, limit=_ENTRIES)
-    facts = store.job_facts.facts(job)
+    [found] = store.read_together(store.read_explained(checked_id(job_id), entries=_ENTRIES))
+    if found is None:
+        raise NotFoundError("job", job_id)
+    job, entries, facts = found
+    check_visible(job)
     drawn = timeline(entries, now_ms=facts.now_ms, has_ended=job.status.is_final)
     return page(
         "job.html",

@@ -1,7 +1,7 @@
 """The list of jobs, with filters, and actions on the selected ones or on all that match."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from flask import Response, request
@@ -11,6 +11,7 @@ from avtomatika.core.job import JobStatus
 from avtomatika.core.names import is_user_name
 from avtomatika.errors import InvalidRequestError
 from avtomatika.schemas.api_job_lists import JobListQuerySchema
+from avtomatika.store import Reading
 
 from ..api.jobs import job_filter
 from ..services import services
@@ -45,8 +46,12 @@ def show_jobs() -> Response:
     if job_id := request.args.get("id", "").strip():
         return see_other("pages.show_job", job_id=job_id)
     wanted = load_filter(given)
-    jobs, cursor = services().store.list_jobs(job_filter(wanted))
-    counts = services().store.count_by_status(job_filter({**wanted, "status": None, "cursor": None}))
+    store = services().store
+    readings: Sequence[Reading[Any]] = (
+        store.read_list(job_filter(wanted)),
+        store.read_counts(job_filter({**wanted, "status": None, "cursor": None})),
+    )
+    (jobs, cursor), counts = store.read_together(*readings)
     return page(
         "jobs.html",
         jobs=jobs,

@@ -7,7 +7,7 @@ from flask import Response, request
 
 from avtomatika.core.job import JobStatus
 from avtomatika.diagnosis import overview, token_findings
-from avtomatika.store import Finding, JobFilter
+from avtomatika.store import Finding, JobFilter, Overview, Reading
 
 from ..auth import caller
 from ..services import services
@@ -32,16 +32,21 @@ _CHARTS = {
 def show_overview() -> Response:
     """Show what is wrong, what happens and what happened"""
     span = "day" if request.args.get("span") == "day" else "hour"
-    shown = _figures(span) if caller().is_operator else {}
     owner = None if caller().is_operator else caller().name
-    recent, _ = services().store.list_jobs(JobFilter(client=owner, limit=_RECENT))
     failures = (JobStatus.FAILED, JobStatus.ERROR)
-    failed, _ = services().store.list_jobs(JobFilter(client=owner, status=failures, limit=_RECENT))
+    store = services().store
+    readings: Sequence[Reading[Any]] = (
+        store.read_list(JobFilter(client=owner, limit=_RECENT)),
+        store.read_list(JobFilter(client=owner, status=failures, limit=_RECENT)),
+        *([store.overview.reading()] if caller().is_operator else []),
+    )
+    (recent, _), (failed, _), *seen = store.read_together(*readings)
+    shown = _figures(span, seen[0]) if seen else {}
     return page("overview.html", recent=recent, failed=failed, statuses=STATUSES, span=span, **shown)
 
 
-def _figures(span: str) -> dict[str, Any]:
-    seen = overview(services().store, token_findings(services().clients, services().workers))
+def _figures(span: str, read: Overview) -> dict[str, Any]:
+    seen = overview(services().store, read, token_findings(services().clients, services().workers))
     points = seen[span]
     series: Mapping[str, Sequence[float | None]] = points["series"]
     charts = [

@@ -1,21 +1,30 @@
--- Finds the jobs that are in one of the first indexes and in all others, newest first, or counts them by blueprint. It examines
--- a limited number of jobs.
+-- Finds the jobs that are in one of the first indexes and in all others, newest first or oldest first, or counts them by
+-- blueprint. It examines a limited number of jobs.
 --
 -- KEYS: alternative indexes (a job is in one of them at most), then indexes that must all contain the job: sorted sets of job
 --       ids by creation. A job has the same score in each of them.
--- ARGV: creation (ms) and id of the job to start after ('' and '' to start with the newest), number of ids to find ('' to
---       count), number of jobs to examine, creation (ms) of the oldest job ('-inf' for no limit), number of alternative
---       indexes, prefix of the keys of jobs, state ('' for any), text in the error, lower case, as JSON and plain ('' for any),
---       1 to count by blueprint.
--- Returns {creation, id, ids found..., or blueprints and numbers}: creation and id are of the job to start the next call after,
---         '' and '' at the end. Without ARGV[11] all jobs are counted under the blueprint ''.
+-- ARGV: creation (ms) and id of the job to start after ('' and '' to start with the first), number of jobs to find ('' to
+--       count), number of jobs to examine, creation (ms) of the last job ('' for no limit), number of alternative
+--       indexes, prefix of the keys of jobs, state ('' for any), text in the error or in the question of an approval, lower
+--       case, as JSON and plain ('' for any), 1 to count by blueprint, 1 to start with the oldest job, fields of the jobs.
+-- Returns {creation, id, id and values of the fields of each job found..., or blueprints and numbers}: creation and id are of
+--         the job to start the next call after, '' and '' at the end. Without ARGV[11] all jobs are counted under the
+--         blueprint ''.
 
 local CHUNK = 500
-local last_created, last_id, oldest = ARGV[1], ARGV[2], ARGV[5]
+local last_created, last_id, end_created = ARGV[1], ARGV[2], tonumber(ARGV[5])
 local counts = ARGV[3] == ''
 local wanted, left = tonumber(ARGV[3]), tonumber(ARGV[4])
 local alternatives, prefix, state, json_text, text = tonumber(ARGV[6]), ARGV[7], ARGV[8], ARGV[9], ARGV[10]
-local newest = last_created == '' and '+inf' or last_created
+local ascends = ARGV[12] == '1'
+local READ = ascends and 'ZRANGE' or 'ZREVRANGE'
+
+-- Counts the jobs of an index from the one to start after, which *sign* '(' leaves out, to the last one.
+local function count_left(key, sign)
+  local near = last_created ~= '' and sign .. last_created or ascends and '-inf' or '+inf'
+  local far = end_created and ARGV[5] or ascends and '+inf' or '-inf'
+  return redis.call('ZCOUNT', key, ascends and near or far, ascends and far or near)
+end
 
 -- The groups of indexes: the alternatives together, every other index alone. The smallest one is read in order.
 local groups = {}
@@ -23,7 +32,7 @@ for index, key in ipairs(KEYS) do
   if index > alternatives or index == 1 then groups[#groups + 1] = {size = 0} end
   local group = groups[#groups]
   group[#group + 1] = key
-  group.size = group.size + redis.call('ZCOUNT', key, oldest, newest)
+  group.size = group.size + count_left(key, '')
 end
 local driver = groups[1]
 for _, group in ipairs(groups) do
@@ -31,12 +40,11 @@ for _, group in ipairs(groups) do
 end
 if driver.size == 0 then return {'', ''} end
 if counts and #KEYS == 1 and last_id == '' and state == '' and text == '' and ARGV[11] == '' then
-  newest = last_created == '' and '+inf' or '(' .. last_created
-  return {'', '', '', tostring(redis.call('ZCOUNT', KEYS[1], oldest, newest))}
+  return {'', '', '', tostring(count_left(KEYS[1], '('))}
 end
 
 -- Members with equal scores are ordered by their bytes; the operator < would order them by the locale of the server.
-local function is_before(one, other)
+local function has_less(one, other)
   for place = 1, math.min(#one, #other) do
     local left_byte, right_byte = string.byte(one, place), string.byte(other, place)
     if left_byte ~= right_byte then return left_byte < right_byte end
@@ -44,13 +52,18 @@ local function is_before(one, other)
   return #one < #other
 end
 
+local function comes_first(one, other)
+  if ascends then return has_less(one, other) end
+  return has_less(other, one)
+end
+
 local function rank_after(key)
   if last_created == '' then return 0 end
-  local first = redis.call('ZCOUNT', key, '(' .. last_created, '+inf')
+  local first = redis.call('ZCOUNT', key, ascends and '-inf' or '(' .. last_created, ascends and '(' .. last_created or '+inf')
   local last = first + redis.call('ZCOUNT', key, last_created, last_created)
   while first < last do
     local middle = math.floor((first + last) / 2)
-    if is_before(redis.call('ZRANGE', key, middle, middle, 'REV')[1], last_id) then
+    if comes_first(last_id, redis.call(READ, key, middle, middle)[1]) then
       last = middle
     else
       first = middle + 1
@@ -65,11 +78,12 @@ for index, key in ipairs(driver) do sources[index] = {key = key, rank = rank_aft
 -- Returns creation and id of the next job of *source*, nil at the end.
 local function head(source)
   if source.at > #source.rows and not source.is_read then
-    source.rows = redis.call('ZRANGE', source.key, source.rank, source.rank + CHUNK - 1, 'REV', 'WITHSCORES')
+    source.rows = redis.call(READ, source.key, source.rank, source.rank + CHUNK - 1, 'WITHSCORES')
     source.rank, source.at, source.is_read = source.rank + #source.rows / 2, 1, #source.rows < 2 * CHUNK
   end
   local created = source.rows[source.at + 1]
-  if created and (oldest == '-inf' or tonumber(created) >= tonumber(oldest)) then return created, source.rows[source.at] end
+  local distance = created and end_created and (tonumber(created) - end_created) * (ascends and -1 or 1)
+  if created and (not distance or distance >= 0) then return created, source.rows[source.at] end
 end
 
 local function next_jobs(count)
@@ -78,8 +92,8 @@ local function next_jobs(count)
     local chosen, created, id
     for _, source in ipairs(sources) do
       local other, other_id = head(source)
-      if other and (not created or tonumber(other) > tonumber(created)
-          or (other == created and is_before(id, other_id))) then
+      if other and (not created or (other ~= created and (tonumber(other) < tonumber(created)) == ascends)
+          or (other == created and comes_first(other_id, id))) then
         chosen, created, id = source, other, other_id
       end
     end
@@ -114,8 +128,10 @@ local function matches(id)
   if text == '' then return true end
   if not string.find(string.lower(record), json_text, 1, true) then return false end
   local is_json, job = pcall(cjson.decode, record)
-  local problem = is_json and type(job) == 'table' and job.error
-  return type(problem) == 'table' and (contains(problem.code) or contains(problem.message))
+  if not is_json or type(job) ~= 'table' then return false end
+  local problem, wait = job.error, job.wait
+  local question = type(wait) == 'table' and type(wait.details) == 'table' and wait.details.message
+  return type(problem) == 'table' and (contains(problem.code) or contains(problem.message)) or contains(question)
 end
 
 local function blueprint_of(id)
@@ -143,8 +159,8 @@ while left > 0 do
         local blueprint = blueprint_of(id)
         numbers[blueprint] = (numbers[blueprint] or 0) + 1
       else
-        if #found == wanted + 2 then return answer(last_created, last_id) end
-        found[#found + 1] = id
+        if #found == 2 * wanted + 2 then return answer(last_created, last_id) end
+        found[#found + 1], found[#found + 2] = id, redis.pcall('HMGET', prefix .. id, unpack(ARGV, 13))
       end
     end
     last_created, last_id = creations[place], id

@@ -5,7 +5,7 @@ redis-py's ``execute_command`` costs several times as much as sending and readin
 
 from collections.abc import Callable, Generator, Iterator, Sequence
 from itertools import chain, islice
-from typing import Any, Self, TypeAlias, TypeVar
+from typing import Any, Self, TypeAlias, TypeVar, cast
 
 from hiredis import pack_command
 from redis import Redis
@@ -18,8 +18,9 @@ from .connect import SOCKET_TIMEOUT_SECONDS, connect
 from .pool import MAX_CONNECTIONS, Pool
 
 T = TypeVar("T")
+Command: TypeAlias = Sequence[Argument] | Call
 #: Yields the commands of one round trip, receives their raw replies (or the server's errors), and returns a value.
-Reading: TypeAlias = Generator[Sequence[Sequence[Argument]], Any, T]
+Reading: TypeAlias = Generator[Sequence[Command], Any, T]
 
 #: Errors of a server that has become a replica: a new connection may find the primary.
 _DEMOTED = (ReadOnlyError, MasterDownError)
@@ -61,20 +62,22 @@ class RedisClient:
                 raise self._explained(call.keys) from error
             raise
 
-    def run_all(self, calls: Sequence[Call], *, on_sent: Callable[[], object] | None = None) -> list[Any]:
-        """Run scripts in one round trip; return each reply, or the server's error.
+    def run_all(self, calls: Sequence[Command], *, on_sent: Callable[[], object] | None = None) -> list[Any]:
+        """Run scripts and commands in one round trip; return each reply, or the server's error.
 
         *on_sent* is called before the replies are read, unless sending failed.
         """
-        answers = self.pipeline([call.command for call in calls], on_sent=on_sent)
-        unknown = [index for index, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
-        if unknown:
-            again = self.pipeline([calls[index].command_with_text for index in unknown])
-            for index, answer in zip(unknown, again, strict=True):
-                answers[index] = answer
-        for index, answer in enumerate(answers):
-            if isinstance(answer, ResponseError) and str(answer).startswith(_UNNAMED_KEY):
-                answers[index] = self._explained(calls[index].keys)
+        commands = [call.command if isinstance(call, Call) else call for call in calls]
+        answers = self.pipeline(commands, on_sent=on_sent)
+        refused = {index: calls[index] for index, answer in enumerate(answers) if isinstance(answer, ResponseError)}
+        scripts = {index: call for index, call in refused.items() if isinstance(call, Call)}
+        unknown = [index for index in scripts if isinstance(answers[index], NoScriptError)]
+        again = self.pipeline([scripts[index].command_with_text for index in unknown])
+        for index, answer in zip(unknown, again, strict=True):
+            answers[index] = answer
+        for index, call in scripts.items():
+            if str(answers[index]).startswith(_UNNAMED_KEY):
+                answers[index] = self._explained(call.keys)
         return answers
 
     def _explained(self, keys: Sequence[str]) -> ResponseError:
@@ -136,18 +139,12 @@ class RedisClient:
 
     def read_together(self, *readings: Reading[T]) -> list[T]:
         """Return the values of *readings*. Each round trip sends the next commands of all of them."""
-        values: dict[int, T] = {}
-        replies: dict[int, Any] = dict.fromkeys(range(len(readings)))
-        while replies:
-            wanted = {}
-            for place, received in replies.items():
-                try:
-                    wanted[place] = readings[place].send(received)
-                except StopIteration as end:
-                    values[place] = end.value
-            answers = iter(self.pipeline(list(chain(*wanted.values()))))
-            replies = {place: list(islice(answers, len(commands))) for place, commands in wanted.items()}
-        return [values[place] for place in range(len(readings))]
+        reading, replies = together(*readings), None
+        while True:
+            try:
+                replies = self.run_all(reading.send(replies))
+            except StopIteration as end:
+                return cast("list[T]", end.value)
 
     def info(self, section: str = "default") -> dict[str, str]:
         """Return the fields of the server's ``INFO`` by name."""
@@ -164,6 +161,24 @@ class RedisClient:
                 self.pool.discard(connection)
                 raise ConnectionError(f"the server is not the primary any more: {refusal}") from refusal
         self.pool.release(connection)
+
+
+def together(*readings: Reading[T]) -> Reading[list[T]]:
+    """Return one reading of the values of *readings*, in as many round trips as the longest of them takes."""
+    values: dict[int, T] = {}
+    replies: dict[int, Any] = dict.fromkeys(range(len(readings)))
+    while replies:
+        wanted = {}
+        for place, received in replies.items():
+            try:
+                wanted[place] = readings[place].send(received)
+            except StopIteration as end:
+                values[place] = end.value
+        if not wanted:
+            break
+        answers = iter((yield list(chain(*wanted.values()))))
+        replies = {place: list(islice(answers, len(commands))) for place, commands in wanted.items()}
+    return [values[place] for place in range(len(readings))]
 
 
 def _packed(commands: Sequence[Sequence[Argument]]) -> Iterator[bytes]:
