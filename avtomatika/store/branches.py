@@ -13,7 +13,7 @@ from avtomatika.core.machine.task_results import branch_answer
 from avtomatika.core.signing import GroupSecret
 from avtomatika.core.step import SendEvent
 from avtomatika.transport import Router
-from avtomatika.transport.scripts import Call
+from avtomatika.transport.scripts import Argument, Call
 
 from .entries import dump_entry
 from .keys import Keys
@@ -97,36 +97,14 @@ def branch_call(finished: FinishedBranch, *, keys: Keys, router: Router, secret:
     message = step_message(SendEvent(f"{finished.prefix}._joined", joined), secret)
     route = router.route(message.exchange, message.routing_key)
     stream, entry = router.parse_tag(finished.tag)
-    job_id = result.job_id
-    call_keys = [
-        keys.job(job_id),
-        keys.history(job_id),
-        keys.tasks(job_id),
-        keys.notes(job_id),
-        keys.timers(),
-        keys.timer_messages(),
-        keys.branches(job_id),
-        keys.branch_answers(job_id),
-        stream,
-        route.bindings_key,
-        router.stream(route.queues[0], message.priority),
-    ]
-    args: list[str | bytes | int] = [
-        router.consumer_name,
-        entry,
-        result.id,
-        job_id,
-        result.task_id,
-        result.attempt,
-        branch_of(result.task_id),
-        finished.prefix,
-        orjson.dumps(branch_answer(result)),
-        dump_entry(_entry(result, state=finished.prefix.rpartition(".")[2])),
-        route.version,
-        router.encode(message),
-        max_bytes,
-    ]
-    return Call(FINISH_BRANCH, call_keys, args)
+    job_id, task_id, number = result.job_id, result.task_id, branch_of(result.task_id)
+    call_keys = [keys.job(job_id), keys.history(job_id), keys.tasks(job_id), keys.notes(job_id), keys.timers()]
+    call_keys += [keys.timer_messages(), keys.branches(job_id), keys.branch_answers(job_id), stream]
+    call_keys += [route.bindings_key, router.stream(route.queues[0], message.priority)]
+    recorded = dump_entry(_entry(result, state=finished.prefix.rpartition(".")[2]))
+    args: list[Argument] = [router.consumer_name, entry, result.id, job_id, task_id, result.attempt, number]
+    args += [finished.prefix, orjson.dumps(branch_answer(result)), recorded]
+    return Call(FINISH_BRANCH, call_keys, [*args, route.version, router.encode(message), max_bytes])
 
 
 def _entry(result: Result, *, state: str) -> HistoryEntry:

@@ -135,41 +135,20 @@ def _scalars(
     """Return the arguments before the lists; payload *joined_at* announces that all branches have ended."""
     before, job, step = commit.before, commit.step.job, commit.step
     fan_out = _new_branches(commit)
-    return [
-        router.consumer_name,
-        before.version,
-        job.status,
-        doc.text,
-        job_ttl_ms,
-        job.id,
-        1 if job.status.is_final else "",
-        "" if job.wait in (None, before.wait) else job.wait.token,
-        int(step.drops_branches),
-        "" if fan_out is None else f"{fan_out.size} {fan_out.step} {prefix_of(job, fan_out.state)}",
-        0 if step.joined is None else joined_at,
-        max_bytes,
-    ]
+    branches = "" if fan_out is None else f"{fan_out.size} {fan_out.step} {prefix_of(job, fan_out.state)}"
+    token = "" if job.wait in (None, before.wait) else job.wait.token
+    values: list[Value] = [router.consumer_name, before.version, job.status, doc.text, job_ttl_ms, job.id]
+    values += [1 if job.status.is_final else "", token, int(step.drops_branches), branches]
+    return [*values, 0 if step.joined is None else joined_at, max_bytes]
 
 
 def _keys(commit: Commit, keys: Keys, router: Router) -> list[str]:
     """Return the keys of the job, and the keys that all jobs share."""
     before, job = commit.before, commit.step.job
-    return [
-        keys.job(job.id),
-        keys.history(job.id),
-        keys.tasks(job.id),
-        keys.seen(job.id),
-        keys.notes(job.id),
-        keys.timers(),
-        keys.timer_messages(),
-        keys.retention(),
-        router.keys.revoked(),
-        keys.by_status(before.status),
-        keys.by_status(job.status),
-        keys.branches(job.id),
-        keys.branch_answers(job.id),
-        keys.statistics(),
-    ]
+    own = [keys.job(job.id), keys.history(job.id), keys.tasks(job.id), keys.seen(job.id), keys.notes(job.id)]
+    shared = [keys.timers(), keys.timer_messages(), keys.retention(), router.keys.revoked()]
+    indexes = [keys.by_status(before.status), keys.by_status(job.status)]
+    return [*own, *shared, *indexes, keys.branches(job.id), keys.branch_answers(job.id), keys.statistics()]
 
 
 def read_reply(commit: Commit, answer: Sequence[bytes] | RedisError) -> CommitReply:

@@ -121,14 +121,8 @@ def _call(
 
 
 def _indexes(keys: Keys, wanted: JobFilter) -> Sequence[str]:
-    indexes = [keys.by_label(name, value) for name, value in dict.fromkeys(wanted.labels)]
-    if wanted.client is not None:
-        indexes.append(keys.by_client(wanted.client))
-    if wanted.blueprint is not None:
-        indexes.append(keys.by_blueprint(wanted.blueprint))
-    if wanted.skill is not None:
-        indexes.append(keys.by_skill(wanted.skill))
-    return indexes
+    _, _, *indexes = keys.indexes_of("", wanted.client, wanted.blueprint, wanted.skill, {})
+    return [keys.by_label(name, value) for name, value in dict.fromkeys(wanted.labels)] + indexes
 
 
 def _start(wanted: JobFilter) -> tuple[str, str]:

@@ -123,16 +123,6 @@ class Keys:
 
     def all_of(self, job_id: str) -> list[str]:
         """Return the retention set, then every key of the job alone."""
-        return [
-            self.retention(),
-            self.job(job_id),
-            self.history(job_id),
-            self.tasks(job_id),
-            self.seen(job_id),
-            self.notes(job_id),
-            self.webhooks(job_id),
-            self.branches(job_id),
-            self.branch_answers(job_id),
-            self.stream(job_id),
-            self.stream_state(job_id),
-        ]
+        own = (self.job, self.history, self.tasks, self.seen, self.notes, self.webhooks, self.branches)
+        others = (self.branch_answers, self.stream, self.stream_state)
+        return [self.retention(), *(key(job_id) for key in (*own, *others))]

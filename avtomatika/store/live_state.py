@@ -25,44 +25,18 @@ _OF_TASK = ("", "/worker", "/progress")
 def taken_call(tag: str | None, taken: TaskStarted, *, keys: Keys, router: Router) -> Call:
     """Return the call that records who started a task and acknowledges the notice with *tag*, unless it is None."""
     stream, entry = (keys.job(taken.job_id), "") if tag is None else router.parse_tag(tag)
-    return Call(
-        TASK_TAKEN,
-        [
-            keys.job(taken.job_id),
-            keys.history(taken.job_id),
-            keys.tasks(taken.job_id),
-            keys.timers(),
-            keys.timer_messages(),
-            stream,
-        ],
-        [
-            router.consumer_name,
-            entry,
-            taken.task_id,
-            taken.attempt,
-            taken.worker_id,
-            timer_name(taken.job_id, f"{taken.task_id}:dispatch"),
-            timer_name(taken.job_id, f"{taken.task_id}:result"),
-            dump_entry(_taken_entry(taken)),
-        ],
-    )
+    job_id, task_id = taken.job_id, taken.task_id
+    own, timers = [keys.job(job_id), keys.history(job_id), keys.tasks(job_id)], [keys.timers(), keys.timer_messages()]
+    names = [timer_name(job_id, f"{task_id}:{each}") for each in ("dispatch", "result")]
+    recorded = HistoryEntry("task_taken", taken.state, task_id, taken.attempt, taken.worker_id)
+    args: list[Argument] = [router.consumer_name, entry, task_id, taken.attempt, taken.worker_id, *names]
+    return Call(TASK_TAKEN, [*own, *timers, stream], [*args, dump_entry(recorded)])
 
 
 def progress_call(progress: Progress, *, keys: Keys) -> Call:
     """Return the call that records the progress of a task if that attempt is still open."""
-    args: list[Argument] = [
-        progress.task_id,
-        progress.attempt,
-        repr(float(progress.progress)),
-        shortened(progress.message),
-    ]
-    return Call(TASK_PROGRESS, [keys.tasks(progress.job_id)], args)
-
-
-def _taken_entry(taken: TaskStarted) -> HistoryEntry:
-    return HistoryEntry(
-        "task_taken", state=taken.state, task_id=taken.task_id, attempt=taken.attempt, worker_id=taken.worker_id
-    )
+    share, message = repr(float(progress.progress)), shortened(progress.message)
+    return Call(TASK_PROGRESS, [keys.tasks(progress.job_id)], [progress.task_id, progress.attempt, share, message])
 
 
 def commands(job: Job, keys: Keys) -> list[Sequence[str]]:

@@ -78,15 +78,10 @@ class Sessions(ServerPart):
         family, access = (None if value is None else value.decode() for value in row)
         if family is None or access is None:
             return RefreshStatus.UNKNOWN
-        names = [
-            keys.refresh_token(digest),
-            keys.session_family(family),
-            keys.access_token(access),
-            keys.refresh_token(pair.refresh),
-            keys.access_token(pair.access),
-        ]
+        old = [keys.refresh_token(digest), keys.session_family(family), keys.access_token(access)]
+        new = [keys.refresh_token(pair.refresh), keys.access_token(pair.access)]
         args: list[Argument] = [pair.access, GRACE_SECONDS, ACCESS_SECONDS, REFRESH_SECONDS]
-        return RefreshStatus(self._run(Call(REFRESH_SESSION, names, args)).decode())
+        return RefreshStatus(self._run(Call(REFRESH_SESSION, [*old, *new], args)).decode())
 
     def _living(self, row: list[bytes | None]) -> Session | None:
         worker, basis, family = (None if value is None else value.decode() for value in row)

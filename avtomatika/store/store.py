@@ -253,12 +253,8 @@ class Store(JobWriter):
         """Quarantine a job without changing its unreadable record. Does nothing if its key contains no job."""
         error = {"code": UnreadableRecordError.code.upper(), "message": job.reason}
         entry = HistoryEntry("job_quarantined", state=job.current_state, data={"reason": job.reason, "error": error})
-        keys = [
-            self._keys.job(job.id),
-            self._keys.history(job.id),
-            self._keys.by_status(job.status),
-            self._keys.by_status(JobStatus.QUARANTINED),
-        ]
+        indexes = [self._keys.by_status(status) for status in (job.status, JobStatus.QUARANTINED)]
+        keys = [self._keys.job(job.id), self._keys.history(job.id), *indexes]
         self._run_all([Call(QUARANTINE_JOB, keys, [job.id, job.status, dump_entry(entry)])])
 
     def record_taken(self, notices: Sequence[tuple[str | None, TaskStarted]]) -> None:

@@ -133,47 +133,19 @@ class TaskLeases(ServerPart):
     def _lease_call(self, given: NewLease, holder: str) -> Call:
         stream, entry = self._router.parse_tag(given.tag)
         bindings, notice_stream, notice = self._routing(given.notice)
-        keys = self._keys
-        return Call(
-            LEASE_TASK,
-            [
-                stream,
-                keys.held(given.task.task_id),
-                keys.held_by(given.worker_id),
-                self._router.keys.queues(),
-                bindings,
-                notice_stream,
-            ],
-            [
-                holder,
-                entry,
-                _consumer(given.worker_id),
-                given.worker_id,
-                given.task.task_id,
-                given.tag,
-                wire.dump_task(replace(given.task, params={})),  # they remain in the entry of the queue
-                _TTL_MS,
-                *notice,
-            ],
-        )
+        task_id, worker_id, queues = given.task.task_id, given.worker_id, self._router.keys.queues()
+        keys = [stream, self._keys.held(task_id), self._keys.held_by(worker_id), queues, bindings, notice_stream]
+        task = wire.dump_task(replace(given.task, params={}))  # they remain in the entry of the queue
+        args = [holder, entry, _consumer(worker_id), worker_id, task_id, given.tag, task, _TTL_MS, *notice]
+        return Call(LEASE_TASK, keys, args)
 
     def _settle_call(self, lease: TaskLease, outgoing: Outgoing, digest: str) -> Call:
         stream, entry = self._router.parse_tag(lease.tag)
         bindings, result_stream, result = self._routing(outgoing)
-        keys, task_id = self._keys, lease.task.task_id
-        return Call(
-            SETTLE_LEASE,
-            [
-                keys.held(task_id),
-                keys.answers(task_id),
-                keys.held_by(lease.worker_id),
-                stream,
-                self._router.keys.queues(),
-                bindings,
-                result_stream,
-            ],
-            [_consumer(lease.worker_id), entry, lease.worker_id, task_id, digest, _TTL_MS, *result],
-        )
+        worker_id, task_id, queues = lease.worker_id, lease.task.task_id, self._router.keys.queues()
+        own = [self._keys.held(task_id), self._keys.answers(task_id), self._keys.held_by(worker_id)]
+        args = [_consumer(worker_id), entry, worker_id, task_id, digest, _TTL_MS, *result]
+        return Call(SETTLE_LEASE, [*own, stream, queues, bindings, result_stream], args)
 
     def _routing(self, outgoing: Outgoing) -> tuple[str, str, list[Argument]]:
         """Return the key of the bindings, the stream, and [bindings version, queue, level, payload]. Our

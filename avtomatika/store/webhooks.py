@@ -4,7 +4,7 @@ from avtomatika.core.job import HistoryEntry
 from avtomatika.core.plan import WEBHOOKS
 from avtomatika.schemas.wire import WebhookMessage
 from avtomatika.transport import RedisClient, Router
-from avtomatika.transport.scripts import Call
+from avtomatika.transport.scripts import Argument, Call
 
 from .entries import dump_entry
 from .keyring import Keyring
@@ -41,15 +41,11 @@ class WebhookRecords(ServerPart):
         stream, place = self._router.parse_tag(tag)
         with server_errors():
             [queue] = self._router.route(WEBHOOKS, WEBHOOKS).queues
-            keys = [
-                self._keys.job(webhook.job_id),
-                self._keys.history(webhook.job_id),
-                self._keys.webhooks(webhook.job_id),
-                stream,
-                self._router.stream(queue, 0),
-            ]
-        consumer = self._router.consumer_name
-        self._run(Call(SETTLE_WEBHOOK, keys, [consumer, place, webhook.number, dump_entry(entry)]))
+            next_stream = self._router.stream(queue, 0)
+        job_id, consumer = webhook.job_id, self._router.consumer_name
+        own = [self._keys.job(job_id), self._keys.history(job_id), self._keys.webhooks(job_id)]
+        args: list[Argument] = [consumer, place, webhook.number, dump_entry(entry)]
+        self._run(Call(SETTLE_WEBHOOK, [*own, stream, next_stream], args))
 
     def append(self, job_id: str, entry: HistoryEntry) -> None:
         """Append *entry* to the history of a job, if the job exists."""
