@@ -4,7 +4,9 @@ Only objects below a job's own prefix are its files. Its result may name others,
 """
 
 from collections.abc import Iterable
+from functools import cached_property
 from itertools import islice
+from urllib.parse import urlsplit
 
 from avtomatika.core.job import Job
 from avtomatika.core.texts import texts_in
@@ -71,6 +73,12 @@ class JobFiles:
     def download_url(self, location: Location) -> str:
         """Return a signed URL of a file that :meth:`find` returned."""
         return self._bucket.download_url(location, expires_seconds=DOWNLOAD_SECONDS)
+
+    @cached_property
+    def origin(self) -> str:
+        """Scheme and host of the URLs of downloads."""
+        parts = urlsplit(self.download_url(self._bucket.location("x")))
+        return f"{parts.scheme}://{parts.netloc}"
 
     def job_upload(self, job: Job, name: str, *, size: int, sha256: str | None) -> SignedUpload:
         """Return a signed URL for uploading a file to an existing job."""

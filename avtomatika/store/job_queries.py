@@ -170,9 +170,13 @@ class JobQueries(JobLists):
         return self.live_states([job])[0]
 
     def live_states(self, jobs: Sequence[Job]) -> list[LiveState]:
-        """Return the live state of several jobs in one round trip."""
+        """Return the live state of several jobs."""
+        return self.read_together(self.read_live_states(jobs))[0]
+
+    def read_live_states(self, jobs: Sequence[Job]) -> Reading[list[LiveState]]:
+        """The reading of :meth:`live_states`, in one round trip."""
         commands = [live_state.commands(job, self._keys) for job in jobs]
-        rows = iter(self._read(list(chain(*commands))))
+        rows = iter(none_refused((yield list(chain(*commands)))))
         return [live_state.read(job, list(islice(rows, len(asked)))) for job, asked in zip(jobs, commands, strict=True)]
 
     def task_workers(self, tasks: Sequence[tuple[str, str]]) -> list[str | None]:

@@ -1,22 +1,25 @@
-"""The approvals that jobs wait for, and their decisions."""
+"""The approvals that jobs wait for, longest waiting first, and their decisions."""
 
+from collections.abc import Sequence
 from http import HTTPStatus
+from typing import Any
 
 from flask import Response, request
 
-from avtomatika.core.explain.waiting import waiting_for
+from avtomatika.core.explain.waiting import WaitView, waiting_for
 from avtomatika.core.job import Job, JobStatus
 from avtomatika.errors import AvtomatikaError, ConflictError, InvalidRequestError, NotFoundError
 from avtomatika.schemas.api_requests import LONGEST_COMMENT
-from avtomatika.store import JobFilter, UnreadableJob
+from avtomatika.store import JobFilter, Reading, UnreadableJob
 
-from ..api.jobs import callers_job
+from ..api.jobs import callers_job, job_filter
 from ..auth import caller
 from ..services import services
+from .jobs import blueprint_names, given_filter, load_filter
 from .rendering import page
 from .routes import routes, see_other
 
-_PAGE = 50
+_PAGE = 25
 
 
 @routes.get("/approvals")
@@ -42,20 +45,40 @@ def decide() -> Response:
 
 
 def _approvals(*, decided: str | None = None, fault: AvtomatikaError | None = None) -> Response:
-    owner = None if caller().is_operator else caller().name
-    wanted = JobFilter(
-        client=owner,
-        status=JobStatus.WAITING_FOR_HUMAN,
-        limit=_PAGE,
-        cursor=request.args.get("cursor"),
+    given = {name: value for name, value in given_filter(request.args).items() if name != "status"}
+    loaded = {**load_filter({**given, "status": JobStatus.WAITING_FOR_HUMAN}), "limit": _PAGE}
+    (asked, cursor), counts = services().store.read_together(*_readings(job_filter(loaded, oldest_first=True)))
+    return page(
+        "approvals.html",
+        status=HTTPStatus.OK if fault is None else HTTPStatus.CONFLICT,
+        asked=asked,
+        total=counts.total,
+        cursor=cursor,
+        given=given,
+        decided=decided,
+        fault=fault,
+        blueprints=blueprint_names(),
+        has_files=services().files is not None,
+        shows_files=True,
     )
-    listed, cursor = services().store.list_jobs(wanted)
-    jobs = [job for job in listed if not isinstance(job, UnreadableJob)]
-    live_states = services().store.live_states(jobs)
-    open_jobs = [job for job, live_state in zip(jobs, live_states, strict=True) if live_state.decision is None]
-    status = HTTPStatus.CONFLICT if fault is not None else HTTPStatus.OK
-    asked = [(job, waiting) for job in open_jobs if (waiting := waiting_for(job)) is not None]
-    return page("approvals.html", status=status, asked=asked, cursor=cursor, decided=decided, fault=fault)
+
+
+def _readings(wanted: JobFilter) -> Sequence[Reading[Any]]:
+    """Return the reading of the approvals of jobs that match, longest waiting first, and the one of their number."""
+    return _read_asked(wanted), services().store.read_counts(wanted)
+
+
+def _read_asked(wanted: JobFilter) -> Reading[tuple[list[tuple[Job, WaitView]], str | None]]:
+    if "job" in request.args:
+        listed, cursor = [callers_job(request.args["job"])], None
+    else:
+        listed, cursor = yield from services().store.read_list(wanted)
+    waits = [(job, waiting_for(job)) for job in listed if not isinstance(job, UnreadableJob)]
+    live = yield from services().store.read_live_states([job for job, _ in waits])
+    asked = [
+        (job, wait) for (job, wait), state in zip(waits, live, strict=True) if wait is not None and not state.decision
+    ]
+    return sorted(asked, key=lambda each: each[1].since_ms), cursor
 
 
 def _decided(job_id: str) -> str | None:

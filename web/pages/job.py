@@ -73,6 +73,7 @@ def show_job(job_id: str) -> Response:
         and not isinstance(job, UnreadableJob),
         is_task=not is_user_name(job.blueprint),
         has_files=services().files is not None,
+        shows_files=True,
     )
 
 

@@ -55,7 +55,8 @@ def _words() -> tuple[str, str]:
 
 def _wanted(form: Mapping[str, str], *, dry_run: bool) -> dict[str, Any]:
     """Return the request to the API that a form stands for. Raises InvalidRequestError."""
-    body: dict[str, Any] = {"action": form.get("action"), "dry_run": dry_run, "cursor": form.get("cursor") or None}
+    body: dict[str, Any] = {name: form.get(name) or None for name in ("action", "cursor", "comment")}
+    body["dry_run"] = dry_run
     if form.get("scope") == "all":
         given = {name: value for name, value in given_filter(form).items() if name not in ("cursor", "limit")}
         body["filter"] = fields_of(given)
@@ -72,7 +73,7 @@ def _wanted(form: Mapping[str, str], *, dry_run: bool) -> dict[str, Any]:
 
 def _kept(form: Mapping[str, str]) -> list[tuple[str, str]]:
     """Return the fields that the next form sends again."""
-    kept = {"action", "scope", *given_filter(form)} - {"cursor", "limit"}
+    kept = {"action", "scope", "comment", *given_filter(form)} - {"cursor", "limit"}
     return [(name, value) for name, values in request.form.lists() for value in values if name in kept | {"job"}]
 
 

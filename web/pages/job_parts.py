@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
 from flask import Response, jsonify
 from werkzeug import Response as BaseResponse
@@ -66,15 +65,13 @@ def show_files(job_id: str) -> Response:
         with files.job_files() as stored:
             found, _ = stored.page(job_id, limit=_FILES)
             names = [stored.name_of(each, job_id) for each in found]
-            origin = urlsplit(stored.download_url(found[0].location)) if found else None
     except AvtomatikaError as error:
         return notice(error)
     listed = [
         (name, each, name.lower().endswith(_PICTURES) and each.size <= _LARGEST_PICTURE)
         for name, each in zip(names, found, strict=True)
     ]
-    images_from = f"{origin.scheme}://{origin.netloc}" if origin is not None else ""
-    return page("files.html", job=job, files=listed, images_from=images_from)
+    return page("files.html", job=job, files=listed, shows_files=True)
 
 
 @routes.get("/jobs/<job_id>/files/<path:name>")

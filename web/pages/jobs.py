@@ -60,8 +60,13 @@ def show_jobs() -> Response:
         counts=counts,
         statuses=STATUSES,
         ages=_AGES,
-        blueprints=sorted(filter(is_user_name, services().plans)),
+        blueprints=blueprint_names(),
     )
+
+
+def blueprint_names() -> list[str]:
+    """Return the names of the blueprints of users."""
+    return sorted(filter(is_user_name, services().plans))
 
 
 def given_filter(values: Mapping[str, str]) -> dict[str, str]:

@@ -46,8 +46,10 @@ _TONES = {
 }
 
 
-def page(template: str, *, status: int = 200, images_from: str = "", **context: Any) -> Response:
-    """Render *template* with *context*. Images may also come from the origin *images_from*."""
+def page(template: str, *, status: int = 200, shows_files: bool = False, **context: Any) -> Response:
+    """Render *template* with *context*. Images may also be files of jobs if it *shows_files*."""
+    files = services().files if shows_files else None
+    images = "'self'" if files is None else f"'self' {files.origin}"
     session = g.get("session")
     context = {
         "caller": g.get("caller"),
@@ -59,7 +61,7 @@ def page(template: str, *, status: int = 200, images_from: str = "", **context: 
     response: Response = make_response(render_template(template, **context), status)
     scripts = "script-src 'self'; connect-src 'self'; " if context["caller"] is not None else ""
     response.headers["Content-Security-Policy"] = (
-        f"default-src 'none'; style-src 'self'; {scripts}img-src 'self' {images_from}; form-action 'self'; "
+        f"default-src 'none'; style-src 'self'; {scripts}img-src {images}; form-action 'self'; "
         "base-uri 'none'; frame-ancestors 'none'"
     )
     response.headers["Referrer-Policy"] = "no-referrer"

@@ -88,6 +88,15 @@ def hidden(response: TestResponse, name: str) -> str:
     return html.unescape(found[1])
 
 
+def sent_again(text: str) -> dict[str, list[str]]:
+    """The hidden fields of the last form of a page."""
+    form = text.rpartition("<form")[2]
+    found: dict[str, list[str]] = {}
+    for name, value in re.findall(r'type="hidden" name="([^"]*)" value="([^"]*)"', form):
+        found.setdefault(name, []).append(value)
+    return found
+
+
 def round_trips(redis_url: str, call: Callable[[], object]) -> int:
     """Return how often the server reads from its clients during *call*: a pipeline or a script counts once."""
     with redis.Redis.from_url(redis_url) as server:

@@ -15,7 +15,7 @@ from avtomatika.core.job import Job
 from avtomatika.store import Store
 
 from ..conftest import OPERATOR_TOKEN, created_id
-from .conftest import hidden, log_in
+from .conftest import hidden, log_in, sent_again
 
 ASK = AwaitApproval("mail", "Publish <b>this</b>?", {"approved": "publish", "rejected": "failed", "timeout": "failed"})
 
@@ -94,6 +94,55 @@ def test_an_old_page_decides_no_later_question(browser: FlaskClient, job_id: str
     assert job is not None
     assert response.status_code == 409
     assert store.live_state(job).decision is None
+
+
+def test_the_longest_waiting_is_first_and_a_search_finds_some(
+    browser: FlaskClient, alice: FlaskClient, bob: FlaskClient, move: Move
+) -> None:
+    def ask(client: FlaskClient, message: str, **labels: str) -> str:
+        job_id = created_id(client, labels=labels, initial_data={"title": f"data of {message}"})
+        move(GoTo("encode"), AwaitApproval("mail", message, {"approved": "publish", "rejected": "failed"}))
+        return job_id
+
+    ids = [ask(alice, "Publish Dune?", team="a"), ask(bob, "Publish ALIEN?"), ask(alice, "Delete Alien?", team="b")]
+    log_in(browser, OPERATOR_TOKEN)
+
+    def shown(query: str = "") -> list[str]:
+        page = browser.get(f"/approvals{query}").text
+        return re.findall(r'<section class="card asks" id="([^"]+)"', page)
+
+    assert shown() == ids
+    assert shown("?text=alien") == ids[1:]
+    assert shown("?label=team=b") == [ids[2]]
+    assert shown("?client=bob") == [ids[1]]
+    assert shown("?blueprint=nightly") == []
+    assert shown(f"?job={ids[1]}") == [ids[1]]
+    page = browser.get("/approvals").text
+    assert "data of Publish Dune?" in page
+    assert '<span class="count">3</span>' in page
+
+
+def test_all_that_match_are_approved_after_a_preview(
+    browser: FlaskClient, alice: FlaskClient, move: Move, store: Store
+) -> None:
+    ids = []
+    for message in ("Publish Dune?", "Delete Dune?", "Publish Alien?"):
+        ids.append(created_id(alice))
+        move(GoTo("encode"), AwaitApproval("mail", message, {"approved": "publish", "rejected": "failed"}))
+    log_in(browser, "token-of-alice-in-tests")
+    form = {"csrf_token": hidden(browser.get("/approvals"), "csrf_token"), "status": "waiting_for_human"}
+
+    chosen = {"action": "approve", "scope": "all", "text": "publish", "comment": "fine"}
+    preview = browser.post("/jobs/actions/preview", data={**form, **chosen})
+    done = browser.post("/jobs/actions", data=sent_again(preview.text))
+
+    assert "<b>2 jobs</b>" in preview.text
+    assert 'href="/approvals">Back' in preview.text
+    assert "<b>2</b> approved" in done.text
+    decisions = [store.live_state(job).decision for job in store.load_many(ids) if job is not None]
+    assert decisions == ["approved by alice", None, "approved by alice"]
+    entries, _ = store.history(ids[0])
+    assert entries[-1].entry.data["comment"] == "fine"
 
 
 def test_somebody_elses_job_is_not_decided(app: Flask, browser: FlaskClient, job_id: str, store: Store) -> None:

@@ -34,7 +34,7 @@ def test_a_page_for_each_kind_of_job(browser: FlaskClient, jobs: dict[str, str])
     assert "ValueError: &lt;no&gt; codec" in told["broken"]
     assert "Traceback (most recent call last)" in told["broken"]
     assert "for a decision, requested by &#39;mail&#39;: Publish?" in told["asking"]
-    assert f'href="/approvals#{jobs["asking"]}"' in pages["asking"]
+    assert f'href="/approvals?job={jobs["asking"]}"' in pages["asking"]
     assert "It waits for a timer that expires" in told["waiting"]
     assert "Task &#39;encode&#39; queued" in told["queued"]
     for name, page in pages.items():

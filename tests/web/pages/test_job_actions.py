@@ -11,18 +11,9 @@ from avtomatika.store import Store
 from avtomatika.web.api import job_actions
 
 from ..conftest import created_id
-from .conftest import hidden, log_in
+from .conftest import hidden, log_in, sent_again
 
 Move = Callable[..., Job]
-
-
-def fields(text: str) -> dict[str, list[str]]:
-    """The hidden fields of the last form of a page."""
-    form = text.rpartition("<form")[2]
-    found: dict[str, list[str]] = {}
-    for name, value in re.findall(r'type="hidden" name="([^"]*)" value="([^"]*)"', form):
-        found.setdefault(name, []).append(value)
-    return found
 
 
 def test_selected_jobs_are_cancelled_after_a_preview(browser: FlaskClient, alice: FlaskClient, store: Store) -> None:
@@ -34,7 +25,7 @@ def test_selected_jobs_are_cancelled_after_a_preview(browser: FlaskClient, alice
         "/jobs/actions/preview",
         data={"csrf_token": csrf_token, "action": "cancel", "scope": "selected", "job": ids[:2]},
     )
-    done = browser.post("/jobs/actions", data=fields(preview.text))
+    done = browser.post("/jobs/actions", data=sent_again(preview.text))
 
     assert "<b>2 jobs</b>, of 1 blueprint:" in preview.text
     assert "<b>2</b> cancelled" in done.text
@@ -53,7 +44,7 @@ def test_all_that_match_are_done_part_by_part(
     page = browser.post("/jobs/actions/preview", data={**form, "blueprint": "video"})
     assert "<b>5 jobs</b>" in page.text
     seen = []
-    while (sent := fields(page.text)).get("action"):
+    while (sent := sent_again(page.text)).get("action"):
         page = browser.post("/jobs/actions", data=sent)
         seen += re.findall(r"<b>(\d+)(?: of (\d+))?</b> cancelled", page.text)
 

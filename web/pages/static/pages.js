@@ -104,10 +104,12 @@ if (log) {
 // ---------------------------------------------------------------- parts that are loaded later
 
 for (const part of document.querySelectorAll("[data-load]")) {
-  fetch(part.dataset.load).then(async (response) => {
-    const section = parse(await response.text()).getElementById(part.id);
-    if (section) part.append(...section.childNodes), part.querySelector("p")?.remove();
+  const load = () => fetch(part.dataset.load).then(async (response) => {
+    const section = parse(await response.text()).getElementById(part.dataset.part ?? part.id);
+    if (section) part.querySelector("p")?.remove(), part.append(...section.childNodes);
   }, () => {});
+  if (part.tagName === "DETAILS") part.addEventListener("toggle", load, { once: true });
+  else load();
 }
 
 // ---------------------------------------------------------------- small helps
@@ -144,6 +146,6 @@ for (const element of document.querySelectorAll("[data-copy]")) {
 
 for (const box of document.querySelectorAll("[data-select-all]")) {
   box.addEventListener("change", () => {
-    for (const each of box.closest("form").querySelectorAll("input[type=checkbox]")) each.checked = box.checked;
+    for (const each of box.form.elements) if (each.type === "checkbox") each.checked = box.checked;
   });
 }
