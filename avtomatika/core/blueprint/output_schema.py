@@ -6,9 +6,8 @@ once. References are resolved inside the schema only; nothing is fetched.
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from avtomatika.core.job import Json
 from avtomatika.errors import HandlerError
@@ -19,8 +18,7 @@ _KEPT = 256
 _LONGEST_MESSAGE = 500
 
 
-@dataclass(frozen=True, slots=True)
-class Fault:
+class Fault(NamedTuple):
     """A violation of a schema; *path* is a JSONPath, ``$`` for the whole data."""
 
     path: str
@@ -29,8 +27,7 @@ class Fault:
 
 def check_schema(schema: Mapping[str, Json], name: str) -> None:
     """Raise HandlerError if *schema*, called *name* in the message, is not a valid JSON Schema."""
-    problem = _compiled(_canonical(schema))[1]
-    if problem is not None:
+    if (problem := _compiled(_canonical(schema))[1]) is not None:
         raise HandlerError(f"{name} is not a valid JSON Schema: {problem}")
 
 
@@ -56,41 +53,30 @@ def _compiled(text: str) -> tuple[Any, str | None]:
     from jsonschema.validators import validator_for
     from referencing import Registry
     from referencing.exceptions import Unresolvable
+    from referencing.jsonschema import DRAFT202012, specification_with
 
     schema = json.loads(text)
     kind: Any = validator_for(schema, default=Draft202012Validator)
     registry: Any = Registry()
     try:
         kind.check_schema(schema, format_checker=kind.FORMAT_CHECKER)
-        resolver = registry.with_resource("", _specification(kind).create_resource(schema)).resolver()
+        specification = specification_with(kind.META_SCHEMA["$schema"], default=DRAFT202012)
+        resolver = registry.with_resource("", specification.create_resource(schema)).resolver()
         for reference in _references(schema):
             resolver.lookup(reference)
     except SchemaError as error:
         return None, _shortened(f"{error.json_path}: {error.message}")
     except Unresolvable as error:
-        return (
-            None,
-            f"its reference {error.ref!r} cannot be resolved inside the schema (external schemas are not fetched)",
-        )
+        reason = "cannot be resolved inside the schema (external schemas are not fetched)"
+        return None, f"its reference {error.ref!r} {reason}"
     return kind(schema, registry=registry), None
 
 
-def _specification(validator: Any) -> Any:
-    """Return the specification in which schemas of *validator* are written."""
-    from referencing.jsonschema import DRAFT202012, specification_with
-
-    return specification_with(validator.META_SCHEMA["$schema"], default=DRAFT202012)
-
-
 def _references(schema: Json) -> Iterator[str]:
-    if isinstance(schema, dict):
-        for name, value in schema.items():
-            if name in ("$ref", "$dynamicRef") and isinstance(value, str):
-                yield value
-            else:
-                yield from _references(value)
-    elif isinstance(schema, list):
-        for value in schema:
+    for name, value in schema.items() if isinstance(schema, dict) else enumerate(schema):
+        if name in ("$ref", "$dynamicRef") and isinstance(value, str):
+            yield value
+        elif isinstance(value, dict | list):
             yield from _references(value)
 
 

@@ -1,10 +1,9 @@
 """Explains why a job does not move, from facts about it."""
 
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 
-from avtomatika.core.job import HistoryEntry, Job, JobStatus, Json
+from avtomatika.core.job import JobStatus
 from avtomatika.core.machine.timers import timers_of_job
 
 from .facts import Facts
@@ -30,7 +29,8 @@ class _JobExplanation(Explanation):
         if self.job.status.is_final:
             ago = span(self.facts.now_ms - self.job.updated_ms)
             yield self.reason("over", f"The job is over: it {_ENDED[self.job.status]} {ago} ago.")
-            yield from self._ending()
+            if (reason := self._ending()) is not None:
+                yield reason
             return
         yield from self._server()
         match self.job.status:
@@ -147,10 +147,32 @@ class _JobExplanation(Explanation):
         text = f"{text.rstrip('.')}. Fix the cause and retry it, or cancel it."
         return self.reason("quarantined", text, error=error.get("code"))
 
-    def _ending(self) -> Iterator[Reason]:
-        cause = cause_of_end(self.job, self.facts.ending)
-        if cause is not None:
-            yield self.reason(cause.code, cause.text, **cause.facts)
+    def _ending(self) -> Reason | None:
+        """Return why the job did not finish; None if it did."""
+        job, ending = self.job, self.facts.ending
+        if job.status is JobStatus.FINISHED:
+            return None
+        data = {} if ending is None or ending.data is None else ending.data
+        state = job.current_state
+        place = "before its first state" if state is None else f"in state {state!r}"
+        if job.status is JobStatus.CANCELLED:
+            by = data.get("by")
+            return self.reason("cancelled_by", f"{by or 'an unknown client'} cancelled it {place}.", by=by, state=state)
+        error = job.error or data.get("error") or {}
+        code, message = error.get("code"), str(error.get("message") or "").rstrip(".")
+        facts = {"state": state, "error": code}
+        if code == "DEADLINE_EXCEEDED":
+            limit = job.execution_timeout_seconds
+            text = f"It did not end within its execution_timeout of {limit} s; it was {place} at that time."
+            return self.reason("execution_timeout", text, **facts, execution_timeout=limit)
+        if "result" not in data:
+            return self.reason("ended_by_error", f"The error {place} was {code}: {message}.", **facts)
+        text = f"It reached {state!r}, a state that ends jobs as failed"
+        if job.result is not None and job.result != error:
+            result = json.dumps(job.result, ensure_ascii=False)
+            text += f", with the result {result if len(result) <= _SHOWN else f'{result[:_SHOWN]}...'}"
+        text += f". The last error before was {code}: {message}." if error else "."
+        return self.reason("failed_by_blueprint", text, **facts)
 
 
 _ENDED = {
@@ -159,50 +181,3 @@ _ENDED = {
     JobStatus.CANCELLED: "was cancelled",
     JobStatus.ERROR: "ended with an error of its blueprint",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Cause:
-    """*code* is for programs, *text* for people."""
-
-    code: str
-    text: str
-    facts: Mapping[str, Json] = field(default_factory=dict)
-
-
-def cause_of_end(job: Job, ending: HistoryEntry | None) -> Cause | None:
-    """Return why *job*, which has ended, did not finish; None if it did. *ending* is its last history entry."""
-    if job.status is JobStatus.FINISHED:
-        return None
-    data = {} if ending is None or ending.data is None else ending.data
-    state = job.current_state
-    if job.status is JobStatus.CANCELLED:
-        who = data.get("by") or "an unknown client"
-        text = f"{who} cancelled it {_in(state)}."
-        return Cause("cancelled_by", text, {"by": data.get("by"), "state": state})
-    error = job.error or data.get("error") or {}
-    code, message = error.get("code"), str(error.get("message") or "").rstrip(".")
-    facts = {"state": state, "error": code}
-    if code == "DEADLINE_EXCEEDED":
-        limit = job.execution_timeout_seconds
-        text = f"It did not end within its execution_timeout of {limit} s; it was {_in(state)} at that time."
-        return Cause("execution_timeout", text, facts | {"execution_timeout": limit})
-    if "result" not in data:
-        return Cause("ended_by_error", f"The error {_in(state)} was {code}: {message}.", facts)
-    text = (
-        f"It reached {state!r}, a state that ends jobs as failed{_with(None if job.result == error else job.result)}."
-    )
-    if error:
-        text += f" The last error before was {code}: {message}."
-    return Cause("failed_by_blueprint", text, facts)
-
-
-def _in(state: str | None) -> str:
-    return "before its first state" if state is None else f"in state {state!r}"
-
-
-def _with(result: Json) -> str:
-    if result is None:
-        return ""
-    text = json.dumps(result, ensure_ascii=False)
-    return f", with the result {text if len(text) <= _SHOWN else f'{text[:_SHOWN]}...'}"
