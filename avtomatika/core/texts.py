@@ -23,37 +23,23 @@ def shortened(text: str, limit: int = MAX_MESSAGE) -> str:
     return text if text.isascii() else text.encode(errors="replace").decode()
 
 
-def texts_in(value: Json) -> Iterator[str]:
-    """Yield every string, in order.
+def texts_in(value: Json, *, keys: bool = False) -> Iterator[str]:
+    """Yield every string, in order, with *keys* also those of objects.
 
-    >>> list(texts_in({"a": ["x", {"b": "y"}], "c": 3}))
-    ['x', 'y']
-    """
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict):
-        for item in value.values():
-            yield from texts_in(item)
-    elif isinstance(value, list):
-        for item in value:
-            yield from texts_in(item)
-
-
-def words_in(value: Json) -> Iterator[str]:
-    """Yield every string and every key of objects.
-
-    >>> list(words_in({"a": ["x", {"b": "y"}]}))
-    ['a', 'x', 'b', 'y']
+    >>> value = {"a": ["x", {"b": "y"}], "c": 3}
+    >>> list(texts_in(value)), list(texts_in(value, keys=True))
+    (['x', 'y'], ['a', 'x', 'b', 'y', 'c'])
     """
     if isinstance(value, str):
         yield value
     elif isinstance(value, dict):
         for key, item in value.items():
-            yield key
-            yield from words_in(item)
+            if keys:
+                yield key
+            yield from texts_in(item, keys=keys)
     elif isinstance(value, list):
         for item in value:
-            yield from words_in(item)
+            yield from texts_in(item, keys=keys)
 
 
 def with_texts(value: Json, instead: Mapping[str, str]) -> Json:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from functools import cached_property
 
-from avtomatika.core.texts import words_in
+from avtomatika.core.texts import texts_in
 from avtomatika.errors import PermanentError, TaskError
 from avtomatika.schemas.wire import TaskMessage
 
@@ -145,13 +145,14 @@ class Outputs:
     def _check_missing(self, text: str, kind: PathKind) -> None:
         """Raise PermanentError if *text*, a missing path, names a file that the skill should have written."""
         is_below = kind is not PathKind.OUTSIDE and os.path.exists(self._root)
-        if is_below and not any(character < " " for character in text) and text not in words_in(self._task.params):
+        is_name = is_below and not any(character < " " for character in text)
+        if is_name and text not in texts_in(self._task.params, keys=True):
             raise PermanentError(f"the result names the file {text!r}, which does not exist")
 
     @cached_property
     def _params_name_payload(self) -> bool:
         """True if the params name the payload folder: a result may then echo a path to another task's file."""
-        return any(points_into(text, self._root) for text in words_in(self._task.params))
+        return any(points_into(text, self._root) for text in texts_in(self._task.params, keys=True))
 
     def _is_new(self, parts: Sequence[str]) -> bool:
         """Return whether it is a regular file that was written since the task started."""

@@ -59,11 +59,11 @@ class Placement:
             if failed_worker := machine.failed_worker(job, event, found):
                 self._outcomes.failed(failed_worker)
             match found:
-                case machine.Done():
+                case machine.Look.DONE:
                     settled.append(((), [received.delivery.tag]))
-                case machine.Keep():
+                case machine.Look.KEEP:
                     settled.append(([self._rescheduled(received, event)], [received.delivery.tag]))
-                case machine.AnyWorker():
+                case machine.Look.ANY_WORKER:
                     pass  # as received: without a choice
                 case Candidate() | NoCandidate():
                     fleet.count(found)

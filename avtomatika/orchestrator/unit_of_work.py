@@ -151,7 +151,7 @@ class Work:
                 except ValuesNotLoadedError as error:
                     return self._load(error.references)
                 except HandlerError as error:
-                    self._add(decisions.broken(self.plan, self.step.job, message=str(error)))
+                    self._add(decisions.broken(self.step.job, message=str(error)))
                     continue
                 return self._call.run
             if not self._events:
@@ -188,7 +188,7 @@ class Work:
             step = decisions.decide(self.plan, job, action, queue=self._queue, patch=patch, rules=self._rules)
         except HandlerError as error:
             logger.error("job %s: %s", self.job_id, shortened(str(error)))
-            step = decisions.broken(self.plan, job, message=str(error))
+            step = decisions.broken(job, message=str(error))
         except BaseException as error:  # user code may raise anything
             text = "".join(traceback.format_exception(error))
             reason = shortened(text.strip().rpartition("\n")[2])

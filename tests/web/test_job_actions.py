@@ -155,7 +155,7 @@ def test_jobs_are_rerun_from_the_state_in_which_they_failed(
     with broker.connect(redis_url) as connection, connection.channel() as channel:
         channel.settle([Outgoing("avt.steps", video.plan.key("encode", "success"), wire.dump_event(result))], ())
     publishing = move()
-    step = decisions.broken(video.plan, publishing, message="publish is broken")
+    step = decisions.broken(publishing, message="publish is broken")
     assert store.commit([Commit(store.load(publishing.id) or publishing, step, ())])[0].is_written
 
     answer = act(alice, "retry_from_failed_state", ids=[publishing.id])

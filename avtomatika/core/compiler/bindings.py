@@ -27,15 +27,14 @@ def bindings_of(blueprint: str, plan_hash: str, states: Mapping[str, StatePlan])
     def queue_of(state: str) -> str:
         return queue_name(blueprint, plan_hash, states[state].queue)
 
-    return tuple(
-        Binding(
-            key=RoutingKey(blueprint, plan_hash, state.name, outcome),
-            queue=_only({queue_of(target) for target in targets}) or queue_of(state.name),
-            targets=targets,
-        )
-        for state in states.values()
-        for outcome, targets in _outcomes(state)
-    )
+    bindings = []
+    for state in states.values():
+        for outcome, targets in _outcomes(state):
+            queues = {queue_of(target) for target in targets}
+            # Without one queue for all targets, the queue of the state decides and forwards.
+            queue = queues.pop() if len(queues) == 1 else queue_of(state.name)
+            bindings.append(Binding(RoutingKey(blueprint, plan_hash, state.name, outcome), queue, targets))
+    return tuple(bindings)
 
 
 def _outcomes(state: StatePlan) -> Iterator[tuple[str, tuple[str, ...]]]:
@@ -46,11 +45,6 @@ def _outcomes(state: StatePlan) -> Iterator[tuple[str, tuple[str, ...]]]:
     if state.dispatches:
         for outcome in dict.fromkeys((*BUILTIN_OUTCOMES, *state.outcomes)):
             yield outcome, state.targets_of(outcome)
-
-
-def _only(queues: set[str]) -> str | None:
-    """Return the queue shared by all targets, else None: then the queue of the state decides and forwards."""
-    return next(iter(queues)) if len(queues) == 1 else None
 
 
 def _facts(state: StatePlan) -> dict[str, object]:

@@ -74,28 +74,24 @@ def _state(blueprint: Blueprint, name: str, *, is_start: bool) -> StatePlan:
     end = _agreed(blueprint, handlers, "is_end", [handler.end for handler in handlers])
     for handler, path in zip(handlers, paths, strict=True):
         _check_actions(blueprint, handler, path, is_end=end is not None)
+    transitions = tuple(dict.fromkeys(transition for path in paths for transition in path.transitions))
+    targets = dict.fromkeys(transition.target for transition in transitions)
     return StatePlan(
         name=name,
         queue=_agreed(blueprint, handlers, "queue", [handler.queue for handler in handlers]),
         is_start=is_start,
         end=end,
-        transitions=tuple(dict.fromkeys(transition for path in paths for transition in path.transitions)),
+        transitions=transitions,
         task_types=tuple(sorted({task_type for path in paths for task_type in path.task_types})),
         children=tuple(sorted({child for path in paths for child in path.children})),
         dispatches=any(path.dispatches for path in paths),
         is_aggregator=any(handler.is_aggregator for handler in handlers),
-        aggregators=_aggregators(blueprint, paths),
+        aggregators=tuple(target for target in targets if is_aggregator(blueprint, target)),
         guards=tuple(str(handler.guard) for handler in handlers if handler.guard is not None),
         may_go_to=tuple(dict.fromkeys(target for handler in handlers for target in handler.may_go_to)),
         is_retired=any(handler.is_retired for handler in handlers),
         line=handlers[0].line,
     )
-
-
-def _aggregators(blueprint: Blueprint, paths: list[HandlerPaths]) -> tuple[str, ...]:
-    """Return the targets that join branches."""
-    targets = dict.fromkeys(edge.target for path in paths for edge in path.transitions)
-    return tuple(target for target in targets if is_aggregator(blueprint, target))
 
 
 def _check_order(blueprint: Blueprint, handlers: tuple[Handler, ...]) -> None:

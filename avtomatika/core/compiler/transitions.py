@@ -135,7 +135,8 @@ def _problem(handler: Handler, call: ActionCall) -> str | None:
         return None if handler.may_go_to else f"the transitions are computed at run time: {_advice(handler)}"
     if not call.edges:
         return _NEEDS[call.method]
-    if call.method in ("dispatch_task", "run_blueprint") and not handler.may_go_to and not _leads_on(call.edges):
+    leads_on = any("success" in (edge.outcomes or ()) for edge in call.edges)
+    if call.method in ("dispatch_task", "run_blueprint") and not handler.may_go_to and not leads_on:
         return f"{call.method} has no transition for 'success': map it to the next state"
     if call.method == "run_blueprint":
         return _unknown_end(call.edges)
@@ -162,10 +163,6 @@ def _check_collected(blueprint: Blueprint, handler: Handler, call: ActionCall) -
                 f"dispatch_parallel leads to {name!r}, which is not an aggregator: mark its handler with @bp.aggregator"
             )
             raise refusal(blueprint, handler, message, collector.line)
-
-
-def _leads_on(edges: Iterable[ActionEdge]) -> bool:
-    return any("success" in (edge.outcomes or ()) for edge in edges)
 
 
 def _started_names(blueprint: Blueprint, handler: Handler, call: ActionCall) -> tuple[str | None, ...]:

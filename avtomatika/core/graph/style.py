@@ -101,17 +101,12 @@ def label(lines: Iterable[str], *, ending: Literal["n", "l"] = "n") -> str:
 
     They are centred, or left-aligned with the *ending* ``l``.
     """
-    shown = [_escaped(_cut(line)) for line in lines]
+    shown = []
+    for line in lines:
+        cut = line if len(line) <= _LINE_LENGTH else line[: _LINE_LENGTH - 3] + "..."
+        printable = "".join(character if character.isprintable() else " " for character in cut)
+        shown.append(printable.replace("&", "&amp;").replace("\\", "\\\\"))
     return r"\n".join(shown) if ending == "n" else "".join(rf"{line}\l" for line in shown)
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= _LINE_LENGTH else text[: _LINE_LENGTH - 3] + "..."
-
-
-def _escaped(text: str) -> str:
-    one_line = "".join(character if character.isprintable() else " " for character in text)
-    return one_line.replace("&", "&amp;").replace("\\", "\\\\")
 
 
 def span(milliseconds: float) -> str:

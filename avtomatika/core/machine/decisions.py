@@ -54,7 +54,8 @@ def decide(
         case GoTo(state):
             return entered.then(enter_state(plan, entered.job, state, queue=queue))
         case DispatchTask():
-            return entered.then(_dispatch(plan, entered.job, action, rules))
+            job = entered.job.evolve(steps=entered.job.steps + 1)
+            return entered.then(open_task(plan, job, new_task(job, action, retry=retry_of(plan, rules))))
         case FanOut():
             return entered.then(fan_out.fan_out(plan, entered.job, action, retry=retry_of(plan, rules), queue=queue))
         case Wait():
@@ -75,7 +76,7 @@ def handler_raised(plan: Plan, job: Job, *, error: str, retry_limit: int = 3) ->
     delay = replace(_HANDLER_RETRIES, max_retries=retry_limit).delay_after(failures)
     problem = {
         "code": "HANDLER_RAISED",
-        "message": shortened(_last_line(error)),
+        "message": shortened((error.strip().splitlines() or ["it raised"])[-1]),
         "traceback": shortened(error, MAX_TRACEBACK),
     }
     if delay is None:
@@ -89,7 +90,7 @@ def handler_raised(plan: Plan, job: Job, *, error: str, retry_limit: int = 3) ->
     )
 
 
-def broken(plan: Plan, job: Job, *, message: str) -> Step:
+def broken(job: Job, *, message: str) -> Step:
     """End the job as ``error``: the blueprint has a fault that no retry can fix."""
     return _broken(job, error("HANDLER_ERROR", message))
 
@@ -136,22 +137,12 @@ def _entered(job: Job, action: Action, patch: Mapping[str, Json]) -> Step:
     return left.then(entered) if left.drops_branches else entered
 
 
-def _dispatch(plan: Plan, job: Job, action: DispatchTask, rules: Rules) -> Step:
-    job = job.evolve(steps=job.steps + 1)
-    return open_task(plan, job, new_task(job, action, retry=retry_of(plan, rules)))
-
-
 def _run_child(plan: Plan, job: Job, action: RunBlueprint, rules: Rules) -> Step:
     parent = waits.parent_of_child(plan, job)
     if action.name not in rules.plans:
         there_are = ", ".join(sorted(rules.plans)) or "none"
-        return _broken(
-            job,
-            error(
-                "UNKNOWN_BLUEPRINT",
-                f"this orchestrator does not serve the blueprint {action.name!r}; it serves: {there_are}",
-            ),
-        )
+        message = f"this orchestrator does not serve the blueprint {action.name!r}; it serves: {there_are}"
+        return _broken(job, error("UNKNOWN_BLUEPRINT", message))
     if parent.depth > waits.MAX_DEPTH:
         message = f"child jobs are nested at most {waits.MAX_DEPTH} deep"
         return _broken(job, error("TOO_DEEP", message))
@@ -183,8 +174,3 @@ def _end(plan: Plan, job: Job, result: Json) -> Step:
 
 def _broken(job: Job, problem: Mapping[str, Json]) -> Step:
     return end(job, JobStatus.ERROR, {"error": problem}, error=problem)
-
-
-def _last_line(text: str) -> str:
-    lines = text.strip().splitlines()
-    return lines[-1] if lines else "it raised"

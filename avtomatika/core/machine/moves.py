@@ -7,12 +7,12 @@ from itertools import islice
 
 from avtomatika.core import events
 from avtomatika.core.events import Event
-from avtomatika.core.job import HistoryEntry, Job, JobStatus, Json, Task, WaitRecord
+from avtomatika.core.job import HistoryEntry, Job, JobStatus, Json, Task
 from avtomatika.core.plan import Plan
 from avtomatika.core.step import Outgoing, SendEvent, SendReply, SendWebhook, Step
 from avtomatika.core.texts import MAX_MESSAGE, MAX_TRACEBACK, shortened
 
-from .timers import timers_of_job, timers_of_task, timers_of_wait
+from .timers import timers_of_job, timers_of_task
 
 _IGNORED: Mapping[type[Event], str] = {
     events.Start: "start_ignored",
@@ -75,11 +75,6 @@ def close(job: Job, task: Task, *entries: HistoryEntry) -> Step:
         cancelled_timers=timers_of_task(task),
         closed=((task.id, task.attempt),) if task.is_open else (),
     )
-
-
-def resume(job: Job, wait: WaitRecord) -> Step:
-    """Stop waiting for *wait*."""
-    return Step(job.evolve(wait=None), cancelled_timers=timers_of_wait(wait))
 
 
 def drop_branches(job: Job) -> Step:

@@ -8,7 +8,8 @@ the task, and it is not checked again.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from enum import Enum
 from typing import assert_never
 
 from avtomatika.core.events import PlaceTask
@@ -33,19 +34,12 @@ _FORGIVEN_EVERY_VISITS = 4
 _TOLD_EVERY_VISITS = 12
 
 
-@dataclass(frozen=True, slots=True)
-class Keep:
-    """Change nothing; check again later."""
+class Look(Enum):
+    """What to do about a task without a choice of a worker."""
 
-
-@dataclass(frozen=True, slots=True)
-class AnyWorker:
-    """Any worker may take the task."""
-
-
-@dataclass(frozen=True, slots=True)
-class Done:
-    """The job no longer waits for this attempt; stop checking."""
+    KEEP = "change nothing; check again later"
+    ANY_WORKER = "any worker may take the task"
+    DONE = "the job no longer waits for this attempt; stop checking"
 
 
 def send(plan: Plan, job: Job, task: Task) -> tuple[Outgoing, ...]:
@@ -57,12 +51,12 @@ def send(plan: Plan, job: Job, task: Task) -> tuple[Outgoing, ...]:
 
 def look(
     job: Job, event: PlaceTask, *, taken_by: str | None, fleet: Iterable[Candidate]
-) -> Candidate | NoCandidate | AnyWorker | Keep | Done:
+) -> Candidate | NoCandidate | Look:
     """Return what to do about a task; *taken_by* is the worker that runs it, *fleet* are the workers that are
     online."""
     task = job.open_attempt(event.task_id, event.attempt)
     if task is None or task.needs is None:
-        return Done()
+        return Look.DONE
     members = list(fleet)
     if task.worker_id is not None:
         within_visits = PREFERRED_WITHIN_VISITS if task.needs.is_preference else TAKEN_WITHIN_VISITS
@@ -71,10 +65,10 @@ def look(
             for member in members
         )
         if is_there and (taken_by is not None or event.waited < within_visits):
-            return Keep()
+            return Look.KEEP
         return _choose_again(task, task.needs, members)
     if task.needs.is_preference:
-        return nearest(digests_in(task.params), task.task_type, members) or AnyWorker()
+        return nearest(digests_in(task.params), task.task_type, members) or Look.ANY_WORKER
     found = choose(task.needs, task.task_type, members)
     if isinstance(found, Candidate) or found.is_final:
         return found
@@ -83,7 +77,7 @@ def look(
         found = choose(replace(task.needs, refused=final), task.task_type, members)
     if isinstance(found, NoCandidate) and task.missing is not None:
         is_news = found.missing != task.missing and event.visit % _TOLD_EVERY_VISITS == 0
-        return found if is_news else Keep()
+        return found if is_news else Look.KEEP
     return found
 
 
@@ -93,21 +87,21 @@ def needs_cached_files(job: Job | None, event: PlaceTask) -> bool:
     return task is not None and task.needs is not None and task.needs.is_preference and task.worker_id is None
 
 
-def failed_worker(job: Job, event: PlaceTask, found: Candidate | NoCandidate | AnyWorker | Keep | Done) -> str | None:
+def failed_worker(job: Job, event: PlaceTask, found: Candidate | NoCandidate | Look) -> str | None:
     """Return the worker that *found* takes a task away from, because it is lost or did not start in time.
 
     A worker that was only preferred has not failed.
     """
     task = job.open_attempt(event.task_id, event.attempt)
-    if task is None or task.needs is None or task.needs.is_preference or isinstance(found, Keep):
+    if task is None or task.needs is None or task.needs.is_preference or found is Look.KEEP:
         return None
     return task.worker_id
 
 
-def _choose_again(task: Task, needs: Needs, members: list[Candidate]) -> Candidate | NoCandidate | AnyWorker:
+def _choose_again(task: Task, needs: Needs, members: list[Candidate]) -> Candidate | NoCandidate | Look:
     """Choose another worker, or the same one if there is no other."""
     if needs.is_preference:
-        return AnyWorker()
+        return Look.ANY_WORKER
     found = choose(needs, task.task_type, [member for member in members if member.worker_id != task.worker_id])
     return choose(needs, task.task_type, members) if isinstance(found, NoCandidate) else found
 

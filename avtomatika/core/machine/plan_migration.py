@@ -83,17 +83,14 @@ def states_needed(job: Job) -> tuple[str, ...]:
 
 def _missing(plan: Plan, job: Job) -> Iterator[str]:
     yield from (f"state {state!r}" for state in states_needed(job) if state not in plan.states)
-    if job.fan_out is not None and not _collects(plan, job.fan_out.aggregator):
+    aggregators = [state.name for state in plan.states.values() if state.is_aggregator]
+    if job.fan_out is not None and job.fan_out.aggregator not in aggregators:
         yield f"aggregator {job.fan_out.aggregator!r}"
     for task in job.tasks.values():
         known = _outcomes(plan, task.state)
         for outcome in task.transitions:
             if known is not None and outcome not in known:
                 yield f"outcome {outcome!r} of {task.state!r}"
-
-
-def _collects(plan: Plan, state: str) -> bool:
-    return state in plan.states and plan.states[state].is_aggregator
 
 
 def _outcomes(plan: Plan, state: str) -> frozenset[str] | None:

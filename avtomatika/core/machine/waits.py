@@ -10,9 +10,9 @@ from avtomatika.core.job import HistoryEntry, Job, JobStatus, Json, Parent, Wait
 from avtomatika.core.plan import Plan
 from avtomatika.core.step import SendWebhook, Step
 
-from .moves import end, enter_state, error, ignore, notify_parent, quarantine, resume
+from .moves import end, enter_state, error, ignore, notify_parent, quarantine
 from .task_results import merged
-from .timers import wait_timer
+from .timers import timers_of_wait, wait_timer
 
 #: The outcome of a timer.
 ELAPSED = "elapsed"
@@ -177,7 +177,7 @@ class _EndedWait:
 
     def _resume(self, event_type: str, data: Mapping[str, Json]) -> Step:
         entry = HistoryEntry(event_type, state=self.wait.state, data=data)
-        return Step(self.job, history=(entry,)).then(resume(self.job, self.wait))
+        return Step(self.job.evolve(wait=None), history=(entry,), cancelled_timers=timers_of_wait(self.wait))
 
 
 def _waiting(job: Job, wait: WaitRecord, status: JobStatus) -> Job:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import field
 from enum import StrEnum
+from math import inf
 from typing import Any, Self
 
 from avtomatika.core.frozen import dataclass
@@ -209,19 +210,6 @@ def _is_number(value: Json) -> bool:
 _LEAST_REPUTATION = 0.01
 
 
-def _by_last_chosen(worker: Candidate, skill: str, fitting: Sequence[Candidate]) -> float:
-    return worker.last_chosen
-
-
-def _by_load(worker: Candidate, skill: str, fitting: Sequence[Candidate]) -> float:
-    return worker.load
-
-
-def _by_cost(worker: Candidate, skill: str, fitting: Sequence[Candidate]) -> float:
-    """Workers without a cost come last."""
-    return worker.costs.get(skill, float("inf"))
-
-
 def _by_value(worker: Candidate, skill: str, fitting: Sequence[Candidate]) -> float:
     """Cost per successful task, times the expected wait; a worker without a cost counts as the most expensive."""
     known = [other.costs[skill] for other in fitting if skill in other.costs]
@@ -230,9 +218,9 @@ def _by_value(worker: Candidate, skill: str, fitting: Sequence[Candidate]) -> fl
 
 
 _RANKS: Mapping[Strategy, Callable[[Candidate, str, Sequence[Candidate]], float]] = {
-    Strategy.ROUND_ROBIN: _by_last_chosen,
-    Strategy.LEAST_CONNECTIONS: _by_load,
-    Strategy.CHEAPEST: _by_cost,
+    Strategy.ROUND_ROBIN: lambda worker, skill, fitting: worker.last_chosen,
+    Strategy.LEAST_CONNECTIONS: lambda worker, skill, fitting: worker.load,
+    Strategy.CHEAPEST: lambda worker, skill, fitting: worker.costs.get(skill, inf),  # those without a cost last
     Strategy.BEST_VALUE: _by_value,
 }
 #: The strategies for handlers.

@@ -75,7 +75,7 @@ def test_where_nobody_has_it_the_task_is_anybodys_and_as_any_other(plan: Plan, w
     choice = look(waiting.job, OTHER)
     step = place(plan, waiting.job, None)
 
-    assert choice == placing.AnyWorker()
+    assert choice == placing.Look.ANY_WORKER
     [sent] = step.outgoing
     assert isinstance(sent, SendTask)
     assert (sent.task.worker_id, sent.task.needs, sent.task.attempt) == (None, None, 1)
@@ -85,8 +85,8 @@ def test_where_nobody_has_it_the_task_is_anybodys_and_as_any_other(plan: Plan, w
 def test_one_that_begins_in_time_keeps_it(plan: Plan, waiting: Step) -> None:
     routed = place(plan, waiting.job, HOLDER).job
 
-    assert look(routed, HOLDER, waited=placing.PREFERRED_WITHIN_VISITS - 1) == placing.Keep()
-    assert look(routed, HOLDER, waited=100, taken_by="holder") == placing.Keep()
+    assert look(routed, HOLDER, waited=placing.PREFERRED_WITHIN_VISITS - 1) == placing.Look.KEEP
+    assert look(routed, HOLDER, waited=100, taken_by="holder") == placing.Look.KEEP
 
 
 def test_one_that_does_not_or_is_lost_makes_it_anybodys(plan: Plan, waiting: Step) -> None:
@@ -95,7 +95,7 @@ def test_one_that_does_not_or_is_lost_makes_it_anybodys(plan: Plan, waiting: Ste
     lost = look(routed, OTHER, taken_by="holder")
     step = place(plan, routed, None)
 
-    assert (late, lost) == (placing.AnyWorker(), placing.AnyWorker())
+    assert (late, lost) == (placing.Look.ANY_WORKER, placing.Look.ANY_WORKER)
     [sent] = step.outgoing
     assert isinstance(sent, SendTask)
     assert (sent.task.worker_id, sent.task.attempt) == (None, 2)

@@ -149,12 +149,12 @@ class TestLook:
     def test_leaves_it_with_one_that_has_begun(self, plan: Plan, waiting: Step) -> None:
         routed = place(plan, waiting.job, FIRST).job
 
-        assert self.look(routed, FIRST, SECOND, taken_by="w-1", waited=100) == placing.Keep()
+        assert self.look(routed, FIRST, SECOND, taken_by="w-1", waited=100) == placing.Look.KEEP
 
     def test_gives_one_that_has_not_begun_some_time(self, plan: Plan, waiting: Step) -> None:
         routed = place(plan, waiting.job, FIRST).job
 
-        assert self.look(routed, FIRST, SECOND, waited=placing.TAKEN_WITHIN_VISITS - 1) == placing.Keep()
+        assert self.look(routed, FIRST, SECOND, waited=placing.TAKEN_WITHIN_VISITS - 1) == placing.Look.KEEP
         assert self.look(routed, FIRST, SECOND, waited=placing.TAKEN_WITHIN_VISITS) == SECOND
         assert self.look(routed, FIRST, waited=placing.TAKEN_WITHIN_VISITS) == FIRST
 
@@ -169,14 +169,14 @@ class TestLook:
         missing = self.look(waiting.job, small).missing
         told = place(plan, waiting.job, NoCandidate(missing)).job
 
-        assert self.look(told, small, visit=12) == placing.Keep()
-        assert self.look(told, visit=11) == placing.Keep()
+        assert self.look(told, small, visit=12) == placing.Look.KEEP
+        assert self.look(told, visit=11) == placing.Look.KEEP
         assert isinstance(self.look(told, visit=12), NoCandidate)
         assert self.look(told, FIRST, visit=11) == FIRST
 
     def test_is_done_with_one_that_nobody_waits_for(self, waiting: Step) -> None:
-        assert self.look(waiting.job, FIRST, attempt=2) == placing.Done()
-        assert placing.look(waiting.job, PlaceTask("g0-1", "g0-1.9.0", 1), taken_by=None, fleet=()) == placing.Done()
+        assert self.look(waiting.job, FIRST, attempt=2) == placing.Look.DONE
+        assert placing.look(waiting.job, PlaceTask("g0-1", "g0-1.9.0", 1), taken_by=None, fleet=()) == placing.Look.DONE
 
 
 class TestArguments:
