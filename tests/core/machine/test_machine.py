@@ -604,7 +604,7 @@ class TestHandlerRaised:
 
 class TestBroken:
     def test_is_an_error_at_once(self, plan: Plan, pending: Job) -> None:
-        step = decisions.broken(plan, to_encode(plan, pending), message="no action")
+        step = decisions.broken(to_encode(plan, pending), message="no action")
 
         assert (step.job.status, step.job.current_state) == (JobStatus.ERROR, "encode")
         assert step.job.error == {"code": "HANDLER_ERROR", "message": "no action"}
