@@ -43,7 +43,7 @@ def celery(redis_url: str) -> Iterator[Celery]:
         stack.callback(pools.reset)
         stack.callback(app.close)
         yield app
-        app.backend.result_consumer.stop()  # Celery leaves its connection open, whose heartbeats would delay other tests
+        app.backend.result_consumer.stop()  # Celery leaves its connection open; the leases of tests are shorter
 
 
 class KombuProgram:
