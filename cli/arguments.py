@@ -26,6 +26,23 @@ _CREATION_OPTIONS = (
 )
 
 
+blueprints_option = click.option(
+    "--blueprints",
+    envvar="BLUEPRINTS",
+    default="blueprints/",
+    help="Modules, files or folders with blueprints, comma-separated.",
+)
+worker_option = click.option(
+    "--worker",
+    envvar="AVTOMATIKA_WORKER",
+    metavar="MODULE:WORKER",
+    help="Worker, or file.py:worker.  [default: ./worker.py:worker, if it exists]",
+)
+output_option = click.option(
+    "-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="File to write.  [default: stdout]"
+)
+
+
 def creation_options(command: C) -> C:
     """Add the options of new jobs to *command*."""
     return reduce(lambda decorated, option: option(decorated), reversed(_CREATION_OPTIONS), command)

@@ -2,9 +2,9 @@
 
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import closing, contextmanager
 from threading import Thread
-from typing import Any, Protocol
+from typing import Protocol
 
 from avtomatika import broker
 from avtomatika.core.plan import FILES, WEBHOOKS
@@ -62,15 +62,21 @@ def run_in_background(loop: Loop, what: str, *, on_crash: Callable[[], None]) ->
 
 
 @contextmanager
+def _consumer(settings: Settings, queue: str, prefetch: int) -> Iterator[broker.Consumer]:
+    with (
+        broker.connect(str(settings.redis_url), **settings.delivery) as connection,
+        closing(broker.Consumer(connection, [queue], prefetch=prefetch)) as consumer,
+    ):
+        yield consumer
+
+
+@contextmanager
 def delivering_webhooks(
     settings: Settings, values: JobValues | None, *, on_crash: Callable[[], None]
 ) -> Iterator[None]:
     """Deliver webhooks until the context ends, with links to large *values*; see :func:`run_in_background` for
     *on_crash*."""
-    with (
-        broker.connect(str(settings.redis_url), **settings.delivery) as connection,
-        closing(broker.Consumer(connection, [WEBHOOKS], prefetch=_WEBHOOKS_IN_FLIGHT)) as consumer,
-    ):
+    with _consumer(settings, WEBHOOKS, _WEBHOOKS_IN_FLIGHT) as consumer:
         server = consumer.channel.server
         webhooks = Webhooks(
             consumer=consumer,
@@ -91,21 +97,15 @@ def cleanup_rules(objects: Bucket | None) -> CleanupRules:
     return rules
 
 
+@contextmanager
 def removing_files(
     objects: Bucket | None, rules: CleanupRules, settings: Settings, *, on_crash: Callable[[], None]
-) -> Any:
-    """Remove files until the context ends; see :func:`run_in_background` for *on_crash*."""
-    return nullcontext() if objects is None else _removing(objects, rules, settings, on_crash=on_crash)
-
-
-@contextmanager
-def _removing(
-    objects: Bucket, rules: CleanupRules, settings: Settings, *, on_crash: Callable[[], None]
 ) -> Iterator[None]:
-    with (
-        broker.connect(str(settings.redis_url), **settings.delivery) as connection,
-        closing(broker.Consumer(connection, [FILES], prefetch=_CLEANUPS_IN_FLIGHT)) as consumer,
-    ):
+    """Remove files until the context ends; see :func:`run_in_background` for *on_crash*."""
+    if objects is None:
+        yield
+        return
+    with _consumer(settings, FILES, _CLEANUPS_IN_FLIGHT) as consumer:
         server, router = consumer.channel.server, consumer.channel.router
         cleaning = FileCleanup(
             consumer=consumer,

@@ -16,18 +16,12 @@ from avtomatika.errors import BlueprintError, NotFoundError
 from avtomatika.loading import load_blueprints
 
 from .api import api_options, connected
+from .arguments import blueprints_option, output_option
 from .output import json_option, print_table
 from .worker import default_worker
 
 _LIST_COLUMNS = ("name", "plan", "states", "skills", "queues", "endpoint")
 _RULE_COLUMNS = ("exchange", "routing_key", "queue", "next_states")
-
-_blueprints_option = click.option(
-    "--blueprints",
-    envvar="BLUEPRINTS",
-    default="blueprints/",
-    help="Modules, files or folders with blueprints, comma-separated.",
-)
 
 
 @click.group("blueprints")
@@ -36,7 +30,7 @@ def command() -> None:
 
 
 @command.command("list")
-@_blueprints_option
+@blueprints_option
 @json_option
 def list_blueprints(blueprints: str, as_json: bool) -> None:
     """List blueprints with plan, states, skills and queues."""
@@ -56,7 +50,7 @@ def list_blueprints(blueprints: str, as_json: bool) -> None:
     metavar="MODULE:WORKER",
     help="Worker (module:worker or file.py:worker) that must have the skills of all tasks. Repeatable.",
 )
-@_blueprints_option
+@blueprints_option
 @json_option
 @click.pass_context
 def check(ctx: click.Context, live: bool, workers: tuple[str, ...], blueprints: str, as_json: bool) -> None:
@@ -120,7 +114,7 @@ def _check_skills(plans: list[Plan], workers: tuple[str, ...]) -> int:
 @click.option(
     "--apply", is_flag=True, help="Apply the changes: declare missing queues and bindings, delete unneeded queues."
 )
-@_blueprints_option
+@blueprints_option
 @json_option
 @click.pass_context
 def plan_routing(ctx: click.Context, name: str | None, apply: bool, blueprints: str, as_json: bool) -> None:
@@ -144,7 +138,7 @@ def plan_routing(ctx: click.Context, name: str | None, apply: bool, blueprints: 
     is_flag=True,
     help="Also print bindings of internal events (_retry, _timeout, ...), which do not change the state.",
 )
-@_blueprints_option
+@blueprints_option
 @json_option
 def routes(name: str | None, with_events: bool, blueprints: str, as_json: bool) -> None:
     """Print the bindings that blueprints (or only NAME) compile to."""
@@ -158,11 +152,9 @@ def routes(name: str | None, with_events: bool, blueprints: str, as_json: bool) 
 @command.command()
 @click.argument("name")
 @click.option("--format", "form", type=click.Choice(["dot", "svg", "png"]), default="dot", help="Output format.")
-@click.option(
-    "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="File to write.  [default: stdout]"
-)
+@output_option
 @click.option("--live", is_flag=True, help="Include live data of jobs and queues from the server.")
-@_blueprints_option
+@blueprints_option
 @api_options
 @click.pass_context
 def graph(ctx: click.Context, name: str, form: str, output: Path | None, live: bool, blueprints: str) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 import click
 
@@ -127,7 +127,7 @@ def _needed(store: Store, plans: Sequence[Plan]) -> dict[str, str]:
 
 def _print(found: TopologyDiff, *, as_json: bool) -> None:
     if as_json:
-        print_json({"exchanges": found.exchanges, "queues": [_as_json(each) for each in found.queues]})
+        print_json({"exchanges": found.exchanges, "queues": [asdict(each) for each in found.queues]})
         return
     rows = [{"change": _SIGNS["add"], "queue": f"exchange {name}"} for name in found.exchanges]
     print_table([*rows, *(_as_row(each) for each in found.queues)], _CHANGE_COLUMNS)
@@ -141,15 +141,4 @@ def _as_row(each: QueueChange) -> dict[str, object]:
         "messages": each.messages,
         "bindings": " ".join(counts),
         "why": each.why_kept,
-    }
-
-
-def _as_json(each: QueueChange) -> dict[str, object]:
-    return {
-        "queue": each.queue,
-        "change": each.change,
-        "messages": each.messages,
-        "added": each.added,
-        "removed": each.removed,
-        "why_kept": each.why_kept,
     }

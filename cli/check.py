@@ -6,28 +6,20 @@ from avtomatika.loading import load_blueprints
 from avtomatika.settings import Settings
 from avtomatika.tokens import Clients, Workers
 
+from .arguments import blueprints_option, worker_option
 from .worker import default_worker
 
 
 @click.command("check")
-@click.option(
-    "--blueprints",
-    envvar="BLUEPRINTS",
-    help="Modules, files or folders with blueprints, comma-separated.  [default: blueprints/]",
-)
-@click.option(
-    "--worker",
-    envvar="AVTOMATIKA_WORKER",
-    metavar="MODULE:WORKER",
-    help="Worker to load, or file.py:worker.  [default: ./worker.py:worker, if it exists]",
-)
-def command(blueprints: str | None, worker: str | None) -> None:
+@blueprints_option
+@worker_option
+def command(blueprints: str, worker: str | None) -> None:
     """Check settings, blueprints, worker and token files, without a server.
 
     Exits 2 with the reason if web, orchestrator or worker would not start.
     """
     settings = Settings.from_environment()
-    for blueprint in load_blueprints(blueprints or settings.blueprints):
+    for blueprint in load_blueprints(blueprints):
         plan = blueprint.compile()
         click.echo(f"blueprint {plan.blueprint}: {len(plan.states)} states, plan {plan.plan_hash}")
     clients, workers = Clients(**settings.client_tokens), Workers(**settings.worker_tokens)

@@ -14,7 +14,7 @@ from avtomatika.core.job import JobStatus
 from avtomatika.errors import ConflictError
 
 from .api import api_options, creation_url, pass_api
-from .arguments import creation_options, distinct_labels, uploaded_data
+from .arguments import creation_options, distinct_labels, output_option, uploaded_data
 from .history import describe, events_until_the_end, print_history
 from .many_jobs import filter_options, or_many
 from .output import filter_option, json_option, print_fields, print_json, print_table
@@ -164,9 +164,7 @@ def retry(api: Client, job_id: str, from_failed: bool) -> None:
 
 @command.command()
 @click.argument("job_id")
-@click.option(
-    "-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="File to write.  [default: stdout]"
-)
+@output_option
 @pass_api
 def export(api: Client, job_id: str, output: Path | None) -> None:
     """Export a job with its data and whole history as JSON.

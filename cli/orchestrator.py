@@ -32,6 +32,7 @@ from avtomatika.store.cleanups import CleanupTimes
 from avtomatika.tokens import Clients, Workers
 
 from . import logs
+from .arguments import blueprints_option
 from .background_loops import cleanup_rules, delivering_webhooks, removing_files
 from .environment import join_local
 from .parent import end_with_parent
@@ -52,12 +53,8 @@ _GARBAGE = 50_000
     metavar="NAME,NAME.QUEUE",
     help="Consume only these step queues.  [default: all queues of all blueprints]",
 )
-@click.option(
-    "--blueprints",
-    envvar="BLUEPRINTS",
-    help="Modules, files or folders with blueprints, comma-separated.  [default: blueprints/]",
-)
-def command(queues: str | None, blueprints: str | None) -> None:
+@blueprints_option
+def command(queues: str | None, blueprints: str) -> None:
     """Run an orchestrator: advance jobs, deliver webhooks, clean up files.
 
     In --queues, NAME is the main step queue of blueprint NAME, and NAME.QUEUE the queue of
@@ -66,7 +63,7 @@ def command(queues: str | None, blueprints: str | None) -> None:
     settings = join_local()
     logs.configure(settings.log_level, settings.log_format)
     end_with_parent()
-    found = [*load_blueprints(blueprints or settings.blueprints, may_be_missing=True), SINGLE_TASKS]
+    found = [*load_blueprints(blueprints, may_be_missing=True), SINGLE_TASKS]
     if _run(found, chosen_queues(found, queues), settings):
         from avtomatika.worker.run import restart
 

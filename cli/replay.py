@@ -15,18 +15,14 @@ from avtomatika.testing import RunResult
 from avtomatika.testing.replay import recorded_steps, replay, replayed_steps
 from avtomatika.tokens import Clients
 
+from .arguments import blueprints_option
 from .orchestrator import client_of
 from .output import json_option, print_json
 
 
 @click.command("replay")
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False, exists=True))
-@click.option(
-    "--blueprints",
-    envvar="BLUEPRINTS",
-    default="blueprints/",
-    help="Modules, files or folders with blueprints, comma-separated.",
-)
+@blueprints_option
 @json_option
 def command(file: Path, blueprints: str, as_json: bool) -> None:
     """Rerun the job in FILE, written by `avtomatika jobs export`, in memory and compare its steps.

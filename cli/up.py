@@ -2,9 +2,11 @@
 
 import signal
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
+from http.client import HTTPConnection, HTTPException
+from urllib.parse import urlsplit
 
 import click
 
@@ -14,7 +16,8 @@ from avtomatika.loading import load_blueprints
 from avtomatika.settings import Settings
 from avtomatika.tokens import SHORTEST_TOKEN, Clients, Workers
 
-from .address import LISTEN_VARIABLE, Address, LivenessProbe, is_loopback, listen
+from .address import LISTEN_VARIABLE, Address, is_loopback, listen
+from .arguments import blueprints_option, worker_option
 from .embedded import EmbeddedServer
 from .environment import completed, local_defaults
 from .parent import end_with_parent
@@ -25,6 +28,8 @@ from .web import SERVE
 from .worker import default_worker
 
 _POLL_SECONDS = 0.2
+#: Time limit of a request to the web while it starts; the programs are not supervised meanwhile.
+_PROBE_SECONDS = 1.0
 #: Minimum length of WORKER_TOKEN for a trial on one machine.
 _SHORTEST_TRIAL_TOKEN = 8
 _COLOURS = {"web": "cyan", "orchestrator": "magenta", "worker": "green"}
@@ -39,18 +44,8 @@ _COLOURS = {"web": "cyan", "orchestrator": "magenta", "worker": "green"}
     help="Port that the web listens on; if it is taken, the next free one.",
 )
 @click.option("--host", envvar="API_HOST", default="127.0.0.1", help="Address that the web listens on.")
-@click.option(
-    "--blueprints",
-    envvar="BLUEPRINTS",
-    default="blueprints/",
-    help="Modules, files or folders with blueprints, comma-separated.",
-)
-@click.option(
-    "--worker",
-    envvar="AVTOMATIKA_WORKER",
-    metavar="MODULE:WORKER",
-    help="Worker to run, or file.py:worker.  [default: ./worker.py:worker, if it exists]",
-)
+@blueprints_option
+@worker_option
 def command(port: int, host: str, blueprints: str, worker: str | None) -> None:
     """Run server, web, orchestrator and worker in this terminal.
 
@@ -64,7 +59,9 @@ def command(port: int, host: str, blueprints: str, worker: str | None) -> None:
     for blueprint in load_blueprints(blueprints, may_be_missing=True):
         blueprint.compile()
     with folder_lock() as lock:
-        stop = _StopSignals()
+        signals: list[int] = []  # the first requests a graceful shutdown, the second an immediate one
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, lambda received, _: signals.append(received))
         with _server(settings) as (redis_url, server), listen(host, port) as listener:
             address = Address(host, listener.getsockname()[1])
             if address.port != port:
@@ -72,7 +69,8 @@ def command(port: int, host: str, blueprints: str, worker: str | None) -> None:
             environment = _environment(settings, redis_url, address) | {"BLUEPRINTS": blueprints}
             programs = list(_programs(environment, worker or default_worker(), listener.fileno()))
             supervisor = Supervisor(programs, on_line=_print_line, inherited=[lock])
-            _keep_up(supervisor, server, stop=stop, ready_message=_ReadyMessage(address, settings, environment))
+            ready_message = _ReadyMessage(address.url, settings, environment.get("CLIENT_TOKEN"))
+            _keep_up(supervisor, server, signals=signals, ready_message=ready_message)
 
 
 def _trial_settings(settings: Settings, host: str) -> Settings:
@@ -87,63 +85,46 @@ def _trial_settings(settings: Settings, host: str) -> Settings:
 class _ReadyMessage:
     """Prints URL and token once, when the web answers."""
 
-    def __init__(self, address: Address, settings: Settings, environment: Mapping[str, str]) -> None:
-        self._address = address
-        self._probe = LivenessProbe(address)
+    def __init__(self, url: str, settings: Settings, token: str | None) -> None:
+        self._url = url
         self._is_token_generated = settings.client_token is None and not settings.clients_config_path.is_file()
-        self._client_token = environment["CLIENT_TOKEN"]
-        self._token = self._client_token if self._is_token_generated else "$TOKEN"
+        self._token = token
         self._is_printed = False
 
     def print_when_ready(self) -> None:
-        if self._is_printed or not self._probe.is_alive():
+        if self._is_printed or not _is_alive(self._url):
             return
         self._is_printed = True
-        link = _login_link(self._address.url, self._client_token)
-        announce(self._address.url)
-        click.echo(f"avtomatika is up: {self._address.url}")
+        link = None
+        with suppress(AvtomatikaError), Client(self._url, self._token) as client:
+            link = client.login_link()["url"]
+        announce(self._url)
+        click.echo(f"avtomatika is up: {self._url}")
         if self._is_token_generated:
             click.echo(f"client token:     {self._token}")
         if link is not None:
             click.echo(f"log in once:      {link} (within 5 minutes)")
-        click.echo(f'try:              curl -H "X-Client-Token: {self._token}" {self._address.url}/api/v1/blueprints')
+        token = self._token if self._is_token_generated else "$TOKEN"
+        click.echo(f'try:              curl -H "X-Client-Token: {token}" {self._url}/api/v1/blueprints')
         click.echo("stop:             Ctrl-C")
 
 
-def _login_link(url: str, token: str) -> str | None:
-    """Return a link to the pages; None if the web does not answer, which the supervisor reports."""
+def _is_alive(url: str) -> bool:
     try:
-        with Client(url, token) as client:
-            return client.login_link()["url"]
-    except AvtomatikaError:
-        return None
-
-
-class _StopSignals:
-    """Counts signals: the first requests a graceful shutdown, the second an immediate one."""
-
-    def __init__(self) -> None:
-        self._count = 0
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, self._on_signal)
-
-    def _on_signal(self, number: int, frame: object) -> None:
-        self._count += 1
-
-    def is_requested(self) -> bool:
-        return self._count > 0
-
-    def is_urgent(self) -> bool:
-        return self._count > 1
+        with closing(HTTPConnection(urlsplit(url).netloc, timeout=_PROBE_SECONDS)) as connection:
+            connection.request("GET", "/livez")
+            return connection.getresponse().status == 200
+    except (OSError, HTTPException):
+        return False
 
 
 def _keep_up(
-    supervisor: Supervisor, server: EmbeddedServer | None, *, stop: _StopSignals, ready_message: _ReadyMessage
+    supervisor: Supervisor, server: EmbeddedServer | None, *, signals: Sequence[int], ready_message: _ReadyMessage
 ) -> None:
     """Run until a signal is received; always stop everything in order."""
     try:
         supervisor.start()
-        while not stop.is_requested():
+        while not signals:
             if server is not None and not server.is_alive():
                 _print_line("server", "died, restarting it")
                 server.start()
@@ -152,7 +133,7 @@ def _keep_up(
         _print_line("up", "stopping")
     finally:
         withdraw()
-        supervisor.stop(in_a_hurry=stop.is_urgent)
+        supervisor.stop(in_a_hurry=lambda: len(signals) > 1)
 
 
 @contextmanager

@@ -121,23 +121,21 @@ def content(request: Request) -> Steps[bytes]:
 
 
 def run(steps: Generator[S, Any, T], perform: Callable[[S], Any]) -> T:
-    """Run a generator of steps to its end; *perform* carries out each step, and its errors are raised in the
-    generator."""
+    """Like :func:`run_async`, with a *perform* that blocks."""
+
+    async def performed(step: S) -> Any:
+        return perform(step)
+
     try:
-        step = next(steps)
-        while True:
-            try:
-                result = perform(step)
-            except Exception as error:
-                step = steps.throw(error)
-            else:
-                step = steps.send(result)
+        run_async(steps, performed).send(None)  # no step suspends it
     except StopIteration as end:
         return cast("T", end.value)
+    raise RuntimeError("a step has suspended a blocking operation")
 
 
 async def run_async(steps: Generator[S, Any, T], perform: Callable[[S], Awaitable[Any]]) -> T:
-    """Like :func:`run`, in an event loop."""
+    """Run a generator of steps to its end; *perform* carries out each step, and its errors are raised in the
+    generator."""
     try:
         step = next(steps)
         while True:

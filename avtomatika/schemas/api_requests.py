@@ -121,30 +121,19 @@ class TaskRequestSchema(_RequestSchema):
     )
 
 
-class TaskBatchSchema(Strict):
-    """A request for several tasks of one skill: all are created, or none."""
-
-    tasks = fields.List(
-        fields.Nested(TaskRequestSchema),
-        required=True,
-        validate=Length(1, LARGEST_BATCH, error=f"must be 1 to {LARGEST_BATCH} tasks"),
-        error_messages={"invalid": "must be a list of tasks", "required": "is missing"},
-    )
-
-
-def _jobs(schema: type[JobRequestSchema]) -> fields.List[Any]:
-    return fields.List(
+def _batch_of(schema: type[_RequestSchema], name: str, key: str) -> type[Strict]:
+    """Return the schema *name* of several requests under *key*: all jobs are created, or none."""
+    requests: fields.List[Any] = fields.List(
         fields.Nested(schema),
         required=True,
-        validate=Length(1, LARGEST_BATCH, error=f"must be 1 to {LARGEST_BATCH} jobs"),
-        error_messages={"invalid": "must be a list of jobs", "required": "is missing"},
+        validate=Length(1, LARGEST_BATCH, error=f"must be 1 to {LARGEST_BATCH} {key}"),
+        error_messages={"invalid": f"must be a list of {key}", "required": "is missing"},
     )
+    return type(name, (Strict,), {key: requests})
 
 
-class BatchRequestSchema(Strict):
-    """A request for several jobs: all are created, or none."""
-
-    jobs = _jobs(JobRequestSchema)
+TaskBatchSchema = _batch_of(TaskRequestSchema, "TaskBatchSchema", "tasks")
+BatchRequestSchema = _batch_of(JobRequestSchema, "BatchRequestSchema", "jobs")
 
 
 def request_schema(plan: Plan) -> type[JobRequestSchema]:
@@ -156,12 +145,10 @@ def request_schema(plan: Plan) -> type[JobRequestSchema]:
     return type(f"{plan.blueprint}JobRequestSchema", (JobRequestSchema,), {"initial_data": initial_data})
 
 
-def batch_schema(plan: Plan, schema: type[JobRequestSchema]) -> type[BatchRequestSchema]:
+def batch_schema(plan: Plan, schema: type[JobRequestSchema]) -> type[Strict]:
     """Return the schema of a request for several jobs of *plan*, each as in *schema*."""
-    if plan.input is None:
-        return BatchRequestSchema
-    jobs = _jobs(schema)
-    return type(f"{plan.blueprint}BatchRequestSchema", (BatchRequestSchema,), {"jobs": jobs})
+    name = f"{plan.blueprint}BatchRequestSchema"
+    return BatchRequestSchema if plan.input is None else _batch_of(schema, name, "jobs")
 
 
 class JobQuerySchema(Strict):

@@ -21,8 +21,8 @@ def _id(**options: Any) -> fields.String:
     return fields.String(validate=validate.Length(min=1, max=MAX_ID_LENGTH), **options)
 
 
-def _names() -> Any:
-    return fields.List(_id(), validate=validate.Length(max=_MOST_NAMES))
+def _list(of: Any, **options: Any) -> Any:
+    return fields.List(of, validate=validate.Length(max=_MOST_NAMES), **options)
 
 
 class _Open(Schema):
@@ -50,10 +50,8 @@ class RegistrationSchema(_Open):
     worker_type = fields.String(load_default="")
     version = fields.String(load_default="", validate=validate.Length(max=MAX_ID_LENGTH))
     concurrency = fields.Integer(strict=True, validate=validate.Range(min=1))
-    supported_skills = fields.List(
-        fields.Nested(SkillSchema), load_default=list, validate=validate.Length(max=_MOST_NAMES)
-    )
-    current_tasks = fields.List(_id(), load_default=list, validate=validate.Length(max=_MOST_NAMES))
+    supported_skills = _list(fields.Nested(SkillSchema), load_default=list)
+    current_tasks = _list(_id(), load_default=list)
     resources = fields.Raw()
     capabilities = fields.Raw()
     timestamp = fields.Integer(strict=True)
@@ -74,7 +72,7 @@ class AdoptionSchema(_Open):
 
     worker_id = _id(required=True)
     consumer = fields.String(required=True, validate=validate.Length(min=1, max=_LONGEST_TAG))
-    tasks = fields.List(fields.Nested(ClaimSchema), required=True, validate=validate.Length(max=_MOST_NAMES))
+    tasks = _list(fields.Nested(ClaimSchema), required=True)
 
 
 class LinkSchema(_Open):
@@ -96,11 +94,11 @@ class HeartbeatSchema(_Open):
 
     worker_id = _id()
     status = fields.String(validate=validate.Length(max=MAX_ID_LENGTH))
-    current_tasks = _names()
+    current_tasks = _list(_id())
     hands_back = fields.Boolean(load_default=False)
     running = fields.Integer(strict=True, validate=validate.Range(min=0))
     standby = fields.Boolean(load_default=False)
-    links = fields.List(fields.Nested(LinkSchema), load_default=list, validate=validate.Length(max=_MOST_NAMES))
+    links = _list(fields.Nested(LinkSchema), load_default=list)
     switches = fields.Integer(strict=True, load_default=0, validate=validate.Range(min=0))
     holds = fields.List(_id(), validate=validate.Length(max=MOST_FILES))
     unfit = fields.Raw()

@@ -1,6 +1,5 @@
 """A job as the HTTP API shows it."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from avtomatika.core.explain.facts import LiveState, TaskProgress
@@ -18,13 +17,9 @@ class JobView:
     live_state: LiveState = field(default_factory=LiveState)
 
     @property
-    def in_flight(self) -> Mapping[str, TaskProgress]:
-        return self.live_state.in_flight
-
-    @property
     def worker_id(self) -> str | None:
         """The worker of the first open task."""
-        return next((hand.worker_id for hand in self.in_flight.values()), None)
+        return next((hand.worker_id for hand in self.live_state.in_flight.values()), None)
 
     @property
     def parent_id(self) -> str | None:
@@ -43,7 +38,7 @@ class JobView:
     @property
     def latest(self) -> TaskProgress:
         """The open task that reported progress last."""
-        return max(self.in_flight.values(), key=lambda hand: hand.reported_ms, default=_NOBODY)
+        return max(self.live_state.in_flight.values(), key=lambda hand: hand.reported_ms, default=_NOBODY)
 
     @property
     def tasks(self) -> list[dict[str, Json]]:
@@ -59,5 +54,6 @@ class JobView:
                 "progress": hand.progress,
                 "progress_message": hand.message,
             }
-            for task, hand in ((task, self.in_flight.get(task.id, _NOBODY)) for task in self.job.tasks.values())
+            for task in self.job.tasks.values()
+            for hand in [self.live_state.in_flight.get(task.id, _NOBODY)]
         ]

@@ -11,17 +11,11 @@ _MAX_REASON, _MOST_SKILLS = 500, 1000
 
 def registration_record(registration: Mapping[str, Any]) -> dict[str, Json]:
     """Return the record to store for a registration over HTTP."""
-    return {
-        "type": registration["worker_type"],
-        "version": registration["version"],
-        "concurrency": registration.get("concurrency"),
-        "skills": [
-            {"name": skill["name"], "schema": _object(skill, "input_schema") or {"type": "object"}}
-            for skill in registration["supported_skills"]
-        ],
-        "resources": _resources(_object(registration, "resources")),
-        "costs": _costs(_object(_object(registration, "capabilities"), "cost_per_skill")),
-    }
+    skills = [
+        {"name": skill["name"], "schema": skill.get("input_schema")} for skill in registration["supported_skills"]
+    ]
+    costs = _object(registration, "capabilities").get("cost_per_skill")
+    return sanitized_record({**registration, "type": registration["worker_type"], "skills": skills, "costs": costs})
 
 
 def sanitized_record(said: Mapping[str, Any]) -> dict[str, Json]:
@@ -56,15 +50,7 @@ def heartbeat_status(heartbeat: Mapping[str, Any]) -> dict[str, Json]:
     named = heartbeat.get("current_tasks")
     if named is None and "status" not in heartbeat:
         return {}
-    return {
-        "status": heartbeat.get("status", "idle"),
-        "running": heartbeat.get("running", len(named or ())),
-        "standby": heartbeat["standby"],
-        "links": heartbeat["links"],
-        "switches": heartbeat["switches"],
-        **_unfit(heartbeat),
-        **({"holds": heartbeat["holds"]} if "holds" in heartbeat else {}),
-    }
+    return sanitized_status({"running": len(named or ()), **heartbeat})
 
 
 def sanitized_status(said: Mapping[str, Any]) -> dict[str, Json]:

@@ -7,7 +7,6 @@ from typing import Any
 
 from flask import Response
 
-from avtomatika.core.explain.facts import TaskProgress
 from avtomatika.schemas.answers import HistoryEntry
 from avtomatika.schemas.api_requests import EventsQuerySchema
 from avtomatika.schemas.responses import dump
@@ -66,13 +65,5 @@ class _Following(EventStream):
         for task_id, task in in_flight.items():
             if task.reported_ms != self._reported_ms.get(task_id, 0):
                 self._reported_ms[task_id] = task.reported_ms
-                yield event_text("progress", _progress_data(task_id, task))
-
-
-def _progress_data(task_id: str, task: TaskProgress) -> dict[str, Any]:
-    return {
-        "task_id": task_id,
-        "worker_id": task.worker_id,
-        "progress": task.progress,
-        "progress_message": task.message,
-    }
+                told = {"progress": task.progress, "progress_message": task.message}
+                yield event_text("progress", {"task_id": task_id, "worker_id": task.worker_id, **told})

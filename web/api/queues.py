@@ -12,13 +12,13 @@ from ..routes import Routes
 from ..services import services
 
 routes = Routes("queues", __name__, url_prefix="/api/v1", description="Manage queues")
+routes.before_request(require_operator)
 
 
 @routes.get("/queues")
 @routes.response(200, list_of("queues", answers.QueueInfo))
 def list_queues() -> dict[str, Any]:
     """List the queues with their message counts; for operators"""
-    require_operator()
     return {"queues": services().queues.all()}
 
 
@@ -27,7 +27,6 @@ def list_queues() -> dict[str, Any]:
 @routes.response(200, list_of("messages", answers.QueuedMessage))
 def list_messages(wanted: dict[str, Any], name: str) -> dict[str, Any]:
     """List the messages that wait in a queue, the next one first, without removing them; for operators"""
-    require_operator()
     return {"messages": services().queues.peek(name, **wanted)}
 
 
@@ -35,7 +34,6 @@ def list_messages(wanted: dict[str, Any], name: str) -> dict[str, Any]:
 @routes.response(200, answers.Purge)
 def purge_queue(name: str) -> dict[str, int]:
     """Delete the messages that wait in a queue; their jobs are not notified; for operators"""
-    require_operator()
     return {"removed": services().queues.purge(name)}
 
 
@@ -60,7 +58,6 @@ def resume_queue(name: str) -> Any:
 @routes.response(200, list_of("dead_letters", answers.DeadLetter))
 def list_dead_letters(wanted: dict[str, Any]) -> dict[str, Any]:
     """List dead letters, newest first; for operators"""
-    require_operator()
     return {"dead_letters": services().queues.dead(**wanted)}
 
 
@@ -68,7 +65,6 @@ def list_dead_letters(wanted: dict[str, Any]) -> dict[str, Any]:
 @routes.response(200, answers.DeadLetter)
 def show_dead_letter(letter_id: str) -> QueuedMessage:
     """Show a dead letter; for operators"""
-    require_operator()
     return services().queues.dead_letter(letter_id)
 
 
@@ -76,7 +72,6 @@ def show_dead_letter(letter_id: str) -> QueuedMessage:
 @routes.response(200, answers.DeadLetter)
 def requeue_dead_letter(letter_id: str) -> QueuedMessage:
     """Put a dead letter back into its queue with its delivery count reset; for operators"""
-    require_operator()
     return services().queues.requeue(letter_id)
 
 
@@ -84,5 +79,4 @@ def requeue_dead_letter(letter_id: str) -> QueuedMessage:
 @routes.response(204)
 def drop_dead_letter(letter_id: str) -> None:
     """Delete a dead letter; for operators"""
-    require_operator()
     services().queues.drop(letter_id)

@@ -9,11 +9,11 @@ from ..routes import Routes
 from ..services import services
 
 routes = Routes("workers", __name__, url_prefix="/api/v1/workers", description="Show workers")
+routes.before_request(require_operator)
 
 
 @routes.get("")
 @routes.response(200, list_of("workers", WorkerInfo))
 def list_workers() -> dict[str, list[WorkerRecord]]:
     """List the workers that reported lately; for operators"""
-    require_operator()
     return {"workers": services().store.registry.workers()}

@@ -9,18 +9,17 @@ from avtomatika.schemas.fields import attempt, identifier, identifiers, json_obj
 
 from .body import dump, load_kind, read
 
-_FIELDS = (
+_SAME = (
     identifier("job_id"),
     identifier("task_id"),
     attempt("attempt"),
     identifier("task_type"),
     json_object("params"),
     identifiers("outcomes"),
-    reply("reply"),
-    or_null(seconds("result_timeout")),
     or_null(identifier("client")),
     or_null(text("ticket")),
 )
+_FIELDS = (*_SAME, reply("reply"), or_null(seconds("result_timeout")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,36 +50,19 @@ class TaskMessage:
 
 def dump_task(task: TaskMessage) -> str:
     """Encode a task."""
-    values = {
-        "job_id": task.job_id,
-        "task_id": task.task_id,
-        "attempt": task.attempt,
-        "task_type": task.task_type,
-        "params": task.params,
-        "outcomes": task.outcomes,
-        "reply": {"exchange": task.reply_exchange, "prefix": task.reply_prefix},
-        "result_timeout": task.result_timeout_seconds,
-        "client": task.client,
-        "ticket": task.ticket,
-    }
-    return dump("task", values)
+    reply = {"exchange": task.reply_exchange, "prefix": task.reply_prefix}
+    same = {name: getattr(task, name) for name, _, _ in _SAME}
+    return dump("task", {**same, "reply": reply, "result_timeout": task.result_timeout_seconds})
 
 
 def load_task(raw: str | bytes) -> TaskMessage:
     """Decode a task."""
-    body = load_kind("task", raw)
-    values = read("task", body, _FIELDS)
-    answer = values["reply"]
+    values = read("task", load_kind("task", raw), _FIELDS)
+    reply, timeout_seconds = values.pop("reply"), values.pop("result_timeout")
+    values |= {"outcomes": tuple(values["outcomes"]), "ticket": values["ticket"] or ""}
     return TaskMessage(
-        values["job_id"],
-        values["task_id"],
-        values["attempt"],
-        values["task_type"],
-        values["params"],
-        tuple(values["outcomes"]),
-        answer["exchange"],
-        answer["prefix"],
-        values["result_timeout"],
-        values["client"],
-        values["ticket"] or "",
+        **values,
+        reply_exchange=reply["exchange"],
+        reply_prefix=reply["prefix"],
+        result_timeout_seconds=timeout_seconds,
     )
