@@ -3,7 +3,7 @@
 import socket
 import struct
 from collections.abc import Iterable
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, fields
 from operator import attrgetter
 from typing import Any
 
@@ -15,10 +15,9 @@ from avtomatika.worker.result import StopReason
 
 _LENGTH = struct.Struct("!I")
 _CHUNK_BYTES = 65_536
-_TASK_FIELDS = attrgetter(*TaskMessage.__slots__)
-_OUTCOMES = TaskMessage.__slots__.index("outcomes")
-_RESULT_FIELDS = attrgetter(*Result.__slots__)
-_DATA = Result.__slots__.index("data")
+_TASK_NAMES, _RESULT_NAMES = ([each.name for each in fields(kind)] for kind in (TaskMessage, Result))
+_TASK_FIELDS, _OUTCOMES = attrgetter(*_TASK_NAMES), _TASK_NAMES.index("outcomes")
+_RESULT_FIELDS, _DATA = attrgetter(*_RESULT_NAMES), _RESULT_NAMES.index("data")
 #: Separates a result from its data; JSON never contains this byte.
 _BEFORE_DATA = b"\0"
 
