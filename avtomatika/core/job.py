@@ -205,7 +205,7 @@ class Job(JobRequest):
     def of(**given: Json) -> "Job":
         """Return the job of *given* fields in half the time of the constructor; they must include all without a
         default."""
-        return _BLANK.evolve(**given)
+        return _BLANK._with(given)
 
     def evolve(self, **changes: Json) -> "Job":
         """Return a copy with *changes*, ten times faster than ``dataclasses.replace``, because a step makes several
@@ -214,10 +214,13 @@ class Job(JobRequest):
         >>> Job("g0-1", "video", "0a1b2c3d").evolve(steps=1).steps
         1
         """
+        return self._with(changes)
+
+    def _with(self, changes: dict[str, Json]) -> "Job":
         if not changes.keys() <= _FIELDS:
             raise TypeError(f"a job has no {', '.join(sorted(changes.keys() - _FIELDS))}")
         copy = object.__new__(Job)
-        copy.__dict__.update(self.__dict__, **changes)
+        copy.__dict__ = self.__dict__ | changes
         return copy
 
     def open_attempt(self, task_id: str, attempt: int | None) -> Task | None:
