@@ -51,7 +51,7 @@ class JobFilterSchema(Strict):
     text = fields.String(
         load_default=None,
         validate=Length(1, 200),
-        metadata=about("part of the code or the message of the error, without regard to case (ASCII)"),
+        metadata=about("part of the code or message of the error, or of the question, without regard to case (ASCII)"),
     )
 
 

@@ -12,7 +12,7 @@ from .job_streams import JobStreams, StreamEntry, StreamPage
 from .keyring import Keyring
 from .logins import LINK_SECONDS, Logins
 from .overview import Overview
-from .plans import PlanAnnouncements, Plans, needed_by
+from .plans import SERVED_WITHIN_MS, PlanAnnouncements, Plans, needed_by
 from .queues import QueuedMessage, Queues
 from .records import JobFilter, UnreadableJob
 from .server_info import Finding, HealthState, ServerInfo, check_server

@@ -33,7 +33,7 @@ from .plans import PlanAnnouncements, Plans
 from .records import UnreadableJob, load_job
 from .scripts import server_errors
 from .server_info import ServerInfo, ServerInfoReader
-from .server_part import ServerPart, milliseconds
+from .server_part import ServerPart
 from .worker_registry import WorkerRecord, WorkerRegistry
 
 #: Maximum number of open tasks of a fan-out that are examined.
@@ -100,9 +100,6 @@ class JobFactsReader(ServerPart):
             child=child,
             ending=ending,
         )
-
-    def _read_clock(self) -> Reading[int]:
-        return milliseconds(*none_refused((yield [("TIME",)])))
 
     def _read_own(self, job: Job) -> Reading[tuple[LiveState, dict[str, int], HistoryEntry | None]]:
         """Read the live state of *job*, its timers, and its last history entry if it has ended."""

@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import orjson
 
@@ -22,6 +23,8 @@ _PER_CALL = 2000
 _RECORDS_PER_CALL = 500
 #: Maximum number of calls for one page. A page that needs more is short, and its cursor continues.
 _CALLS = 10
+#: Length of the hash of a plan.
+_HASH = 8
 #: A job's creation in milliseconds, and its id.
 _CURSOR = re.compile(r"([0-9]{1,15})\.([A-Za-z0-9_-]{1,256})")
 
@@ -41,8 +44,10 @@ class JobCounts:
 class JobLists(ServerPart):
     """Lists and counts the jobs of one server."""
 
-    def _read_list(self, wanted: JobFilter) -> Reading[tuple[dict[str, JobRow], str | None]]:
-        """Read up to ``wanted.limit`` jobs by id, and the cursor of the next page, None at the end.
+    def _read_list(
+        self, wanted: JobFilter, fields: Sequence[str] = JOB_FIELDS
+    ) -> Reading[tuple[dict[str, JobRow], str | None]]:
+        """Read *fields* of up to ``wanted.limit`` jobs by id, and the cursor of the next page, None at the end.
 
         A cursor is a position in the order of all jobs, which never changes. A page may have fewer jobs than the limit,
         or none, if few of many jobs match. Raises InvalidRequestError for an unknown cursor.
@@ -50,7 +55,8 @@ class JobLists(ServerPart):
         created, last_id = _start(wanted)
         found: dict[str, JobRow] = {}
         for _ in range(_CALLS):
-            call = _call(self._keys, wanted, created, last_id, limit=wanted.limit - len(found))
+            limit = wanted.limit - len(found)
+            call = _call(self._keys, wanted, created, last_id, limit=limit, fields=fields)
             [reply] = none_refused((yield [call]))
             created, last_id, *ids = _texts([*reply[:2], *reply[2::2]])
             found |= zip(ids, reply[3::2], strict=True)
@@ -63,12 +69,20 @@ class JobLists(ServerPart):
         created, last_id = _start(wanted)
         found = Counter[str]()
         for _ in range(_CALLS):
-            call = _call(self._keys, wanted, created, last_id, by_blueprint=True)
+            call = _call(self._keys, wanted, created, last_id, by="blueprint")
             created, last_id, *pairs = _texts(self._run(call))
             found.update(dict(_numbers(pairs)))
             if not last_id:
                 break
         return JobCounts(found, is_exact=not last_id)
+
+    def read_states(self, wanted: JobFilter) -> Reading[tuple[dict[tuple[str, str], int], bool]]:
+        """Count the jobs that match, by plan hash and state: the first 2,000, False if there are more."""
+        call = _call(self._keys, wanted, *_start(wanted), by="state")
+        [reply] = none_refused((yield [call]))
+        _, last_id, *pairs = _texts(reply)
+        found = {(name[:_HASH], name[_HASH:]): count for name, count in _numbers(pairs)}
+        return found, not last_id
 
     def count_by_status(self, wanted: JobFilter) -> JobCounts:
         """Count the jobs that match, by status; of each status up to 2,000 jobs are examined."""
@@ -96,12 +110,19 @@ class JobLists(ServerPart):
 
 
 def _call(
-    keys: Keys, wanted: JobFilter, created: str, last_id: str, *, limit: int | None = None, by_blueprint: bool = False
+    keys: Keys,
+    wanted: JobFilter,
+    created: str,
+    last_id: str,
+    *,
+    limit: int | None = None,
+    by: Literal["", "blueprint", "state"] = "",
+    fields: Sequence[str] = JOB_FIELDS,
 ) -> Call:
     """Return the call that continues after a job; without a *limit* it counts."""
     alternatives = [keys.by_status(status) for status in dict.fromkeys(wanted.statuses)]
     text = (wanted.text or "").encode().lower()
-    reads_records = by_blueprint or wanted.state is not None or text != b""
+    reads_records = by == "blueprint" or wanted.state is not None or text != b""
     args = [
         created,
         last_id,
@@ -113,9 +134,9 @@ def _call(
         wanted.state or "",
         orjson.dumps(wanted.text or "")[1:-1].lower(),
         text,
-        "1" if by_blueprint else "",
+        by,
         "1" if wanted.oldest_first else "",
-        *JOB_FIELDS,
+        *fields,
     ]
     return Call(LIST_JOBS, [*alternatives, *_indexes(keys, wanted)] or [keys.by_all()], args)
 

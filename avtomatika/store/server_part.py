@@ -9,7 +9,7 @@ from redis.exceptions import RedisError
 
 from avtomatika import transport
 from avtomatika.errors import AvtomatikaError, NoRouteError
-from avtomatika.transport import Reading, RedisClient, Router
+from avtomatika.transport import Reading, RedisClient, Router, none_refused
 from avtomatika.transport.errors import is_wrong_type
 from avtomatika.transport.scripts import Call
 
@@ -109,8 +109,10 @@ class ServerPart:
 
     def _now_ms(self) -> int:
         """Read the server's clock, in ms since the epoch."""
-        [clock] = self._read([("TIME",)])
-        return milliseconds(clock)
+        return self.read_together(self._read_clock())[0]
+
+    def _read_clock(self) -> Reading[int]:
+        return milliseconds(*none_refused((yield [("TIME",)])))
 
 
 def checked(results: Sequence[R | AvtomatikaError]) -> list[R]:

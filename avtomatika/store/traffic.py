@@ -1,42 +1,42 @@
-"""Reads the traffic of a blueprint: the states of running jobs, queue depths, and histories of finished jobs.
+"""Reads the traffic of a blueprint: the states of open jobs, queue depths, and histories of ended jobs.
 
-Nothing is counted at commits, which therefore cost no more. It is read on demand and cached for some seconds.
+Nothing is counted at commits, which therefore cost no more. It is read on demand, in two round trips whose size does
+not depend on the number of jobs, and cached for some seconds.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from threading import Lock
 from time import monotonic
+from typing import Any
 
 from avtomatika.core.graph.traffic import Depth, LiveTraffic, RunningJob, Traffic
 from avtomatika.core.job import JobStatus, RecordedEntry
 from avtomatika.core.plan import Plan
-from avtomatika.transport import RedisClient, Router, Topology
-from avtomatika.transport.scripts import Call
+from avtomatika.transport import Inspector, Reading, RedisClient, Router, none_refused, together
 
 from .entries import load_entry
-from .records import json_object, number
-from .scripts import RUNNING_JOBS, server_errors
-from .server_part import ServerPart
+from .job_list import JobLists
+from .plans import Plans
+from .records import JobFilter, load_job
 
 #: Lifetime of a cached result.
 _FRESH_SECONDS = 5.0
-#: Number of the newest finished jobs that are read, and of entries of each history.
+#: Number of the newest ended jobs that are read, and of entries of each history.
 _SAMPLE = 200
 _LONGEST_HISTORY = 1000
-#: Maximum running jobs read.
-_MOST_RUNNING = 10_000
-#: Number of the newest jobs that are searched for finished ones, and of those per round trip.
-_NEWEST, _PAGE = 5000, 1000
-_PIPELINE = 500
+#: Number of the newest open jobs that are read; more are counted.
+_RUNNING = 100
+_ENDED = tuple(status for status in JobStatus if status.is_final)
+_OPEN = tuple(status for status in JobStatus if not status.is_final)
 
 
-class TrafficRecords(ServerPart):
+class TrafficRecords(JobLists):
     """Traffic of the jobs and queues of one server. Thread-safe."""
 
     def __init__(self, server: RedisClient, router: Router) -> None:
         super().__init__(server)
-        self._topology = Topology(server, router)
+        self._inspector = Inspector(server, router)
         self._cached: dict[str, tuple[float, LiveTraffic]] = {}
         self._lock = Lock()
 
@@ -45,54 +45,42 @@ class TrafficRecords(ServerPart):
         with self._lock:
             known = self._cached.get(plan.plan_hash)
             if known is None or monotonic() - known[0] > _FRESH_SECONDS:
-                known = self._cached[plan.plan_hash] = (monotonic(), self._look(plan))
+                known = self._cached[plan.plan_hash] = (monotonic(), self.read_together(self._read_traffic(plan))[0])
             return known[1]
 
-    def _look(self, plan: Plan) -> LiveTraffic:
-        count, running = self._running(plan.blueprint)
-        traffic = Traffic.of(
-            plan,
-            self._histories(plan.blueprint),
-            jobs=Counter(job.state for job in running),
-            depths=self._depths([*plan.queues, *plan.task_types]),
+    def _read_traffic(self, plan: Plan) -> Reading[LiveTraffic]:
+        open_jobs = JobFilter(blueprint=plan.blueprint, status=_OPEN, limit=_RUNNING)
+        readings: Sequence[Reading[Any]] = (
+            self.read_states(open_jobs),
+            self._read_list(open_jobs),
+            self._read_histories(plan.blueprint),
+            self._inspector.read_stats([*plan.queues, *plan.task_types]),
+            self._read_clock(),
+            Plans(self._server).read_announcements(),
         )
-        return LiveTraffic(traffic, running, count, self._now_ms())
+        (counts, is_exact), (rows, _), histories, stats, now_ms, announced = yield from together(*readings)
+        states, plans = Counter[str](), Counter[str]()
+        for (plan_hash, state), number in counts.items():
+            states[state] += number
+            plans[plan_hash] += number
+        depths = {each.name: Depth(each.waiting, each.held) for each in stats}
+        return LiveTraffic(
+            traffic=Traffic.of(plan, histories, jobs=states, depths=depths),
+            running=[
+                RunningJob(job.id, job.status, str(job.current_state), job.updated_ms)
+                for job_id, row in rows.items()
+                if (job := load_job(job_id, row)) is not None
+            ],
+            count=states.total(),
+            now_ms=now_ms,
+            plans=plans,
+            is_exact=is_exact,
+            silent_ms=announced.silent_ms,
+        )
 
-    def _running(self, blueprint: str) -> tuple[int, list[RunningJob]]:
-        statuses = [self._keys.by_status(status) for status in JobStatus if not status.is_final]
-        call = Call(RUNNING_JOBS, [self._keys.by_blueprint(blueprint), *statuses], [_MOST_RUNNING])
-        count, job_ids = self._run(call)
-        found = []
-        for page in _pages([job_id.decode() for job_id in job_ids], _PIPELINE):
-            commands = [("HMGET", self._keys.job(job_id), "status", "doc", "updated") for job_id in page]
-            for job_id, (status, doc, updated) in zip(page, self._read(commands), strict=True):
-                if doc is not None and status is not None:
-                    state = str(json_object(doc).get("state"))
-                    found.append(RunningJob(job_id, status.decode(), state, number(updated)))
-        return int(count), sorted(found, key=lambda job: job.job_id, reverse=True)
-
-    def _histories(self, blueprint: str) -> Iterator[list[RecordedEntry]]:
-        left = _SAMPLE
-        for first in range(0, _NEWEST, _PAGE):
-            newest = ("ZRANGE", self._keys.by_blueprint(blueprint), first, first + _PAGE - 1, "REV")
-            job_ids = [job_id.decode() for job_id in self._read([newest])[0]]
-            finals = self._read([("HGET", self._keys.job(job_id), "final") for job_id in job_ids])
-            over = [job_id for job_id, final in zip(job_ids, finals, strict=True) if final == b"1"][:left]
-            left -= len(over)
-            for page in _pages(over, _PIPELINE):
-                commands = [("LRANGE", self._keys.history(job_id), 0, _LONGEST_HISTORY - 1) for job_id in page]
-                for rows in self._read(commands):
-                    yield [load_entry(seq, row) for seq, row in enumerate(rows, start=1)]
-            if not left or len(job_ids) < _PAGE:
-                return
-
-    def _depths(self, queues: Sequence[str]) -> dict[str, Depth]:
-        with server_errors():
-            waiting = {queue: self._topology.size(queue) for queue in queues}
-            sizes = self._topology.sizes(queues)
-        return {queue: Depth(waiting[queue], max(sizes[queue] - waiting[queue], 0)) for queue in queues}
-
-
-def _pages(values: Sequence[str], size: int) -> Iterator[Sequence[str]]:
-    for first in range(0, len(values), size):
-        yield values[first : first + size]
+    def _read_histories(self, blueprint: str) -> Reading[Iterable[Sequence[RecordedEntry]]]:
+        """Read the histories of the newest ended jobs."""
+        rows, _ = yield from self._read_list(JobFilter(blueprint=blueprint, status=_ENDED, limit=_SAMPLE), ("final",))
+        commands = [("LRANGE", self._keys.history(job_id), 0, _LONGEST_HISTORY - 1) for job_id in rows]
+        replies = none_refused((yield commands))
+        return [[load_entry(seq, row) for seq, row in enumerate(reply, start=1)] for reply in replies]

@@ -1,6 +1,7 @@
 """Rendering of the pages: templates whose values are escaped, with local style sheets and scripts only."""
 
 import re
+from functools import cache
 from hashlib import sha256
 from http import HTTPStatus
 from pathlib import Path
@@ -151,12 +152,13 @@ _HIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028
 
 def asset(name: str) -> str:
     """Return the URL of a file of ``static/``, which changes with its content."""
-    digest = _DIGESTS.get(name) or _DIGESTS.setdefault(name, sha256((_STATIC / name).read_bytes()).hexdigest()[:12])
-    return url_for("pages.static", filename=name, v=digest)
+    return url_for("pages.static", filename=name, v=digest_of(name))
 
 
-_STATIC = Path(__file__).parent / "static"
-_DIGESTS: dict[str, str] = {}
+@cache
+def digest_of(name: str) -> str:
+    """Return the version of a file of ``static/``."""
+    return sha256((Path(__file__).parent / "static" / name).read_bytes()).hexdigest()[:12]
 
 
 def register_filters(state: BlueprintSetupState) -> None:

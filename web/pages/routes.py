@@ -9,7 +9,7 @@ from avtomatika.errors import AvtomatikaError, ForbiddenError
 
 from ..routes import Routes
 from ..services import services
-from .rendering import notice, register_filters
+from .rendering import digest_of, notice, register_filters
 from .session import Session
 
 routes = Routes("pages", __name__, template_folder="templates", static_folder="static")
@@ -38,6 +38,15 @@ def _authenticate() -> Response | None:
         if client is not None and client.is_read_only and request.endpoint != "pages.logout":
             raise ForbiddenError(f"{client.name} may look at everything but change nothing")
     return None
+
+
+@routes.after_request
+def _cache_assets(response: Response) -> Response:
+    """Let browsers keep a version of a file, whose address no other version has."""
+    is_file = request.endpoint == "pages.static" and response.status_code == HTTPStatus.OK
+    if is_file and request.args.get("v") == digest_of(str((request.view_args or {})["filename"])):
+        response.headers["Cache-Control"] = "public, max-age=31536000, immutable"
+    return response
 
 
 @routes.errorhandler(AvtomatikaError)

@@ -49,13 +49,15 @@ class Traffic:
     """Figures of *plan* from *sampled* ended jobs.
 
     *jobs* counts open jobs by state, the newest if they exceed the limit; *depths* are of step queues by name and of
-    task queues by task type. *left_ms* has, by state, the sorted remaining times of finished jobs.
+    task queues by task type. *left_ms* has, by state, the sorted remaining times of finished jobs, *stayed_ms* the
+    sorted durations of visits.
     """
 
     plan: Plan
     sampled: int
     edges: Mapping[EdgeName, EdgeFigures]
     left_ms: Mapping[str, Sequence[int]]
+    stayed_ms: Mapping[str, Sequence[int]] = field(default_factory=dict)
     jobs: Mapping[str, int] = field(default_factory=dict)
     depths: Mapping[str, Depth] = field(default_factory=dict)
 
@@ -71,11 +73,13 @@ class Traffic:
         """Compute the figures from whole *histories* of ended jobs."""
         taken: dict[EdgeName, list[Visit]] = {}
         left_ms: dict[str, list[int]] = {}
+        stayed_ms: dict[str, list[int]] = {}
         names, sampled = EdgeNames(plan), 0
         for history in histories:
             sampled += 1
             visits = visits_in(history)
             for visit in visits:
+                stayed_ms.setdefault(visit.state, []).append(visit.duration_ms or 0)
                 if (name := names.of(visit)) is not None:
                     taken.setdefault(name, []).append(visit)
             if history and history[-1].entry.event_type == "job_finished":
@@ -86,6 +90,7 @@ class Traffic:
             sampled,
             _figures(taken),
             {state: sorted(times) for state, times in left_ms.items()},
+            {state: sorted(times) for state, times in stayed_ms.items()},
             jobs or {},
             depths or {},
         )
@@ -142,12 +147,18 @@ class RunningJob:
 
 @dataclass(frozen=True, slots=True)
 class LiveTraffic:
-    """*running* are the newest of *count* open jobs; *now_ms* is the server's time."""
+    """*running* are the newest of *count* open jobs, or of more if not *is_exact*. *plans* counts them by plan hash.
+
+    *silent_ms* is the time since an orchestrator announced a plan, by ``plan_name``. *now_ms* is the server's time.
+    """
 
     traffic: Traffic
     running: Sequence[RunningJob]
     count: int
     now_ms: int
+    plans: Mapping[str, int] = field(default_factory=dict)
+    is_exact: bool = True
+    silent_ms: Mapping[str, int] = field(default_factory=dict)
 
     def expected_end_ms(self, job: RunningJob) -> int | None:
         """Return the expected end of *job*; None without data, or if it is quarantined."""

@@ -6,10 +6,9 @@
 -- ARGV: creation (ms) and id of the job to start after ('' and '' to start with the first), number of jobs to find ('' to
 --       count), number of jobs to examine, creation (ms) of the last job ('' for no limit), number of alternative
 --       indexes, prefix of the keys of jobs, state ('' for any), text in the error or in the question of an approval, lower
---       case, as JSON and plain ('' for any), 1 to count by blueprint, 1 to start with the oldest job, fields of the jobs.
--- Returns {creation, id, id and values of the fields of each job found..., or blueprints and numbers}: creation and id are of
---         the job to start the next call after, '' and '' at the end. Without ARGV[11] all jobs are counted under the
---         blueprint ''.
+--       case, as JSON and plain ('' for any), 'blueprint' or 'state' (with the plan) to count by, 1 to start with the oldest job, fields of the jobs.
+-- Returns {creation, id, id and values of the fields of each job found..., or what is counted by and numbers}: creation and id are of
+--         the job to start the next call after, '' and '' at the end. Without ARGV[11] all jobs are counted under ''.
 
 local CHUNK = 500
 local last_created, last_id, end_created = ARGV[1], ARGV[2], tonumber(ARGV[5])
@@ -134,16 +133,20 @@ local function matches(id)
   return type(problem) == 'table' and (contains(problem.code) or contains(problem.message)) or contains(question)
 end
 
-local function blueprint_of(id)
+local function group_of(id)
   if ARGV[11] == '' then return '' end
+  if ARGV[11] == 'state' then
+    local plan, name = string.match(redis.call('HGET', prefix .. id, 'doc') or '', '^{"plan8":"([^"]*)","state":"([^"]*)"')
+    return (plan or '') .. (name or '')
+  end
   return string.match(redis.call('HGET', prefix .. id, 'init') or '', '^{"blueprint":"([^"]*)"') or ''
 end
 
 local found, numbers = {'', ''}, {}
 local function answer(created, id)
   found[1], found[2] = created, id
-  for blueprint, number in pairs(numbers) do
-    found[#found + 1], found[#found + 2] = blueprint, tostring(number)
+  for group, number in pairs(numbers) do
+    found[#found + 1], found[#found + 2] = group, tostring(number)
   end
   return found
 end
@@ -156,8 +159,8 @@ while left > 0 do
   for place, id in ipairs(ids) do
     if (count[place] or 0) == #groups - 1 and matches(id) then
       if counts then
-        local blueprint = blueprint_of(id)
-        numbers[blueprint] = (numbers[blueprint] or 0) + 1
+        local group = group_of(id)
+        numbers[group] = (numbers[group] or 0) + 1
       else
         if #found == 2 * wanted + 2 then return answer(last_created, last_id) end
         found[#found + 1], found[#found + 2] = id, redis.pcall('HMGET', prefix .. id, unpack(ARGV, 13))

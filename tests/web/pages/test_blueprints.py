@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -11,11 +12,13 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from avtomatika import Blueprint, broker
+from avtomatika.core.blueprint.action_types import End, GoTo, Wait
+from avtomatika.core.job import Job
 from avtomatika.store import Store
 from avtomatika.tokens import Clients
 from avtomatika.web.app import create_app
 
-from ..conftest import OPERATOR_TOKEN, PLANS
+from ..conftest import OPERATOR_TOKEN, PLANS, created_id, video
 from .conftest import hidden, log_in
 
 
@@ -120,6 +123,33 @@ def test_wrong_input_is_shown_again_with_what_is_wrong(
     [told] = re.findall(r'<p class="fault" role="alert">([^<]+)', response.text)
     assert fault in told
     assert f'name="data.title" value="{fields["title"]}"' in response.text
+
+
+def test_operators_see_jobs_by_state_and_plan_and_how_long_they_take(
+    browser: FlaskClient, alice: FlaskClient, move: Callable[..., Job], app: Flask
+) -> None:
+    for _ in range(3):
+        created_id(alice)
+        move(GoTo("encode"), End("done"))
+    waiting = created_id(alice)
+    move(GoTo("encode"), Wait("publish", seconds=600))
+    created_id(alice)
+    other = app.test_client()
+    log_in(other, "token-of-alice-in-tests")
+    log_in(browser, OPERATOR_TOKEN)
+
+    page = browser.get("/blueprints/video").text
+    cells = [re.sub(r"<[^>]+>", " ", row).split() for row in re.findall(r"<tr>.*?</tr>", page, re.DOTALL)]
+    rows = {row[0]: row[1:] for row in cells if row}
+
+    assert "<b>2</b><span>open jobs" in page
+    assert "<b>3</b><span>ended jobs measured" in page
+    assert rows["start"][0] == "1"
+    assert rows["encode"][0] == "1"
+    assert rows["encode"][2] == "ms"
+    assert rows[video.plan.plan_hash][:5] == ["this", "one", "2", "serve", "it"]
+    assert f'href="/jobs/{waiting}"' in page
+    assert f'href="/jobs/{waiting}"' not in other.get("/blueprints/video").text
 
 
 def test_the_form_needs_its_token(browser: FlaskClient) -> None:

@@ -14,7 +14,7 @@ from avtomatika.core.job import Job, JobStatus
 from avtomatika.store import Store
 
 from ..conftest import OPERATOR_TOKEN, created_id
-from .conftest import hidden, log_in, round_trips
+from .conftest import hidden, log_in
 
 Move = Callable[..., Job]
 
@@ -111,26 +111,3 @@ def test_buttons_need_the_token_of_the_form(
     job = store.load(job_id)
     assert job is not None
     assert job.status is JobStatus.PENDING
-
-
-def test_the_page_of_a_job_costs_as_many_round_trips_with_many_jobs(
-    browser: FlaskClient, operator: FlaskClient, jobs: dict[str, str], redis_url: str
-) -> None:
-    log_in(browser, OPERATOR_TOKEN)
-    costs = []
-    for path in jobs.values():
-        browser.get(f"/jobs/{path}")
-    for _ in range(2):
-        costs.append(
-            {
-                name: round_trips(redis_url, lambda path=path: browser.get(f"/jobs/{path}"))
-                for name, path in jobs.items()
-            }
-        )
-        for _ in range(20):
-            created_id(operator)
-
-    # one more where the clock of the server or its routes are read again
-    most = dict.fromkeys(jobs, 3)
-    for cost in costs:
-        assert {name: trips for name, trips in cost.items() if trips > most[name]} == {}

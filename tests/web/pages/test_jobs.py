@@ -10,7 +10,7 @@ from avtomatika.core.machine import single_task
 from avtomatika.store import NewJob, Store
 
 from ..conftest import OPERATOR_TOKEN, created_id, video
-from .conftest import log_in, round_trips
+from .conftest import log_in
 
 
 def listed(page: str) -> list[str]:
@@ -114,18 +114,3 @@ def test_single_tasks_are_listed_by_their_skill(browser: FlaskClient, store: Sto
 
     assert listed(page) == [job_id]
     assert 'encode <span class="tag">task</span>' in page
-
-
-def test_a_page_of_jobs_costs_as_many_round_trips_with_many_jobs(
-    browser: FlaskClient, store: Store, redis_url: str
-) -> None:
-    log_in(browser, OPERATOR_TOKEN)
-    browser.get("/jobs")
-    costs = []
-    for _ in range(2):
-        for _ in range(100):
-            store.create(NewJob(plan=video.plan, client="operator"))
-        costs.append([round_trips(redis_url, lambda path=path: browser.get(path)) for path in ("/jobs", "/")])
-
-    assert max(jobs for jobs, _ in costs) <= 5
-    assert max(overview for _, overview in costs) <= 17

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,18 @@ def test_a_form_from_elsewhere_changes_nothing(app: Flask, browser: FlaskClient,
     assert response.status_code == 403
     assert "is from another site" in response.text
     assert "alice" in browser.get("/approvals").text
+
+
+def test_a_version_of_a_file_is_kept_by_browsers_for_long(browser: FlaskClient) -> None:
+    page = browser.get("/login").text
+    [address] = re.findall(r'href="(/static/avtomatika.css[^"]+)"', page)
+
+    with browser.get(address) as kept, browser.get(f"{address}0") as old:
+        same = kept.data == old.data
+
+    assert same
+    assert kept.headers["Cache-Control"] == "public, max-age=31536000, immutable"
+    assert (old.status_code, old.headers["Cache-Control"]) == (200, "no-cache")
 
 
 def test_who_logs_out_is_out(browser: FlaskClient) -> None:
