@@ -14,7 +14,7 @@ from avtomatika.client.recording import Recording
 from avtomatika.core.blueprint.blueprint import Blueprint
 from avtomatika.core.blueprint.job_context import ClientInfo
 from avtomatika.core.events import Signal, TaskTimeout
-from avtomatika.core.job import Job, JobStatus, Json, Task, WaitRecord
+from avtomatika.core.job import Job, JobStatus, Task, WaitRecord
 from avtomatika.core.job_request import JobRequest, load_request
 from avtomatika.core.machine.creation import new_job
 from avtomatika.core.rules import Rules
@@ -66,28 +66,22 @@ def replay(
 
 def recorded_steps(recording: Recording) -> list[str]:
     """Return the recorded decisions of the blueprint as comparable lines."""
-    lines = (_line(event["event_type"], event["state"], event["data"]) for event in recording.events)
-    return [line for line in lines if line is not None]
+    events = recording.events
+    return [_line(each["event_type"], each["state"], each["data"]) for each in events if each["event_type"] in _STEPS]
 
 
 def replayed_steps(ended: RunResult) -> list[str]:
     """Return the decisions of the replay as comparable lines."""
-    lines = (_line(each.entry.event_type, each.entry.state, each.entry.data) for each in ended.history)
-    return [line for line in lines if line is not None]
+    entries = [recorded.entry for recorded in ended.history]
+    return [_line(each.event_type, each.state, each.data) for each in entries if each.event_type in _STEPS]
 
 
-def _line(event_type: str, state: str | None, data: Mapping[str, Any] | None) -> str | None:
-    if event_type not in _STEPS:
-        return None
-    told = {name: (data or {})[name] for name in _STEPS[event_type] if (data or {}).get(name) is not None}
+def _line(event_type: str, state: str | None, data: Mapping[str, Any] | None) -> str:
+    told = {name: value for name in _STEPS[event_type] if (value := (data or {}).get(name)) is not None}
     if isinstance(told.get("error"), Mapping):
         told["error"] = told["error"].get("code")
-    details = ", ".join(f"{name} {_short(value)}" for name, value in told.items())
+    details = ", ".join(f"{name} {value if isinstance(value, str) else repr(value)}" for name, value in told.items())
     return f"{event_type:20} {state or ''}{'  ' if details else ''}{details}"
-
-
-def _short(value: Json) -> str:
-    return value if isinstance(value, str) else repr(value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,15 +94,8 @@ class _TimedOut:
 class _ReplaySimulation(Simulation):
     """A simulation whose external events are recorded ones."""
 
-    def __init__(
-        self,
-        recording: Recording,
-        blueprints: Sequence[Blueprint],
-        *,
-        runner: asyncio.Runner,
-        client_of: Callable[[str], ClientInfo],
-    ) -> None:
-        super().__init__(blueprints, skills={}, approvals={}, runner=runner, rules=Rules(), client_of=client_of)
+    def __init__(self, recording: Recording, blueprints: Sequence[Blueprint], **options: Any) -> None:
+        super().__init__(blueprints, skills={}, approvals={}, rules=Rules(), **options)
         self._recording = recording
         self._began_ms = recording.created_ms
         self._answers: dict[tuple[str, int], Any] = {}
@@ -172,10 +159,8 @@ class _ReplaySimulation(Simulation):
 
     def _send_signal(self, signal: Signal) -> None:
         stored = self._jobs.get(signal.job_id)
-        if (
-            stored is None
-            or stored.job.status.is_final
-            or (signal.wish == "retry" and stored.job.status is not JobStatus.QUARANTINED)
-        ):
+        if stored is None or stored.job.status.is_final:
             return  # the job took another path
+        if signal.wish == "retry" and stored.job.status is not JobStatus.QUARANTINED:
+            return
         self._send(SendEvent(stored.blueprint.plan.key(str(stored.job.current_state), "_signal"), signal))

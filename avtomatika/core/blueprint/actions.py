@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping
 from datetime import datetime
+from functools import partial
 
 from avtomatika.core.job import Json
 from avtomatika.core.jsonable import JsonObject, as_json
@@ -74,18 +75,7 @@ class Actions:
         meets *resource_requirements* and costs at most *max_cost*, by *dispatch_strategy* (``round_robin``,
         ``least_connections``, ``cheapest``, ``best_value``).
         """
-        options = {
-            "priority": priority,
-            "max_retries": max_retries,
-            "dispatch_timeout": dispatch_timeout,
-            "result_timeout": result_timeout,
-            "output_schema": output_schema,
-            "retry": retry,
-            "dispatch_strategy": dispatch_strategy,
-            "resource_requirements": resource_requirements,
-            "max_cost": max_cost,
-        }
-        return self._record(lambda: _task("dispatch_task", task_type, params, transitions, options))
+        return self._record(partial(_task, "dispatch_task", locals()))
 
     def dispatch_parallel(self, tasks: Iterable[Mapping[str, object]], aggregate_into: str) -> Awaitable[None]:
         """Run all *tasks* in parallel; the aggregator *aggregate_into* runs once, after the last has ended.
@@ -202,20 +192,19 @@ ACTIONS = {
 BRANCH_KEYS = tuple(inspect.signature(Actions.dispatch_task).parameters)[1:]
 
 
-def _task(
-    action: str, task_type: object, params: object, transitions: object, options: Mapping[str, object]
-) -> DispatchTask:
+def _task(action: str, given: Mapping[str, object]) -> DispatchTask:
+    """Return the task of *given* arguments of ``dispatch_task``."""
     return DispatchTask(
-        task_type=arguments.name(task_type, f"{action}: the task type"),
-        params=arguments.json_object(params, f"{action}: params"),
-        transitions=arguments.transitions(transitions, action),
-        priority=arguments.whole(options.get("priority"), f"{action}: priority", PRIORITIES),
-        max_retries=arguments.whole(options.get("max_retries"), f"{action}: max_retries", range(1_000_001)),
-        dispatch_timeout_seconds=arguments.seconds(options.get("dispatch_timeout"), f"{action}: dispatch_timeout"),
-        result_timeout_seconds=arguments.seconds(options.get("result_timeout"), f"{action}: result_timeout"),
-        output_schema=arguments.schema(options.get("output_schema"), f"{action}: output_schema"),
-        retry=arguments.retry(options.get("retry"), f"{action}: retry"),
-        needs=arguments.needs(options, action),
+        task_type=arguments.name(given.get("task_type"), f"{action}: the task type"),
+        params=arguments.json_object(given.get("params"), f"{action}: params"),
+        transitions=arguments.transitions(given.get("transitions"), action),
+        priority=arguments.whole(given.get("priority"), f"{action}: priority", PRIORITIES),
+        max_retries=arguments.whole(given.get("max_retries"), f"{action}: max_retries", range(1_000_001)),
+        dispatch_timeout_seconds=arguments.seconds(given.get("dispatch_timeout"), f"{action}: dispatch_timeout"),
+        result_timeout_seconds=arguments.seconds(given.get("result_timeout"), f"{action}: result_timeout"),
+        output_schema=arguments.schema(given.get("output_schema"), f"{action}: output_schema"),
+        retry=arguments.retry(given.get("retry"), f"{action}: retry"),
+        needs=arguments.needs(given, action),
     )
 
 
@@ -241,7 +230,7 @@ def _branch(where: str, task: object, aggregator: str) -> DispatchTask:
     declared = given.get("transitions") or {}
     if not isinstance(declared, Mapping) or declared.get("success", aggregator) != aggregator:
         raise HandlerError(f"{where}: 'success' must lead to the aggregator {aggregator!r}, not as in {declared!r}")
-    return _task(where, given.get("task_type"), given.get("params"), {**declared, "success": aggregator}, given)
+    return _task(where, {**given, "transitions": {**declared, "success": aggregator}})
 
 
 def _wait(seconds: object, until: object, then: object) -> Wait:
@@ -255,8 +244,7 @@ def _wait(seconds: object, until: object, then: object) -> Wait:
 
 
 def _are_siblings(first: Action, second: Action) -> bool:
-    return (
-        isinstance(first, DispatchTask)
-        and isinstance(second, DispatchTask)
-        and first.transitions.get("success") == second.transitions.get("success")
-    )
+    match first, second:
+        case DispatchTask(transitions=of_first), DispatchTask(transitions=of_second):
+            return of_first.get("success") == of_second.get("success")
+    return False

@@ -79,6 +79,10 @@ class JobContext:
         values: Mapping[str, Json] | None = None,
     ) -> None:
         self._job = job
+        self.job_id = job.id
+        self.current_state = job.current_state
+        #: The last error, ``{"code", "message"}``, or None. The next success clears it.
+        self.error = job.error
         self._values = values
         self._copies: dict[str, dict[str, Json]] = {}
         self._not_loaded: dict[str, dict[str, list[FileReference]]] = {}
@@ -92,19 +96,6 @@ class JobContext:
     @property
     def context(self) -> "JobContext":
         return self
-
-    @property
-    def job_id(self) -> str:
-        return self._job.id
-
-    @property
-    def current_state(self) -> str | None:
-        return self._job.current_state
-
-    @property
-    def error(self) -> Mapping[str, Json] | None:
-        """The last error, ``{"code", "message"}``, or None. The next success clears it."""
-        return self._job.error
 
     @property
     def initial_data(self) -> dict[str, Json]:

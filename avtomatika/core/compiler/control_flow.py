@@ -153,23 +153,16 @@ def _arms(statement: ast.If) -> list[tuple[ast.expr | None, list[ast.stmt]]]:
 def _is_exhaustive(statement: ast.If | ast.Match, arms: list[tuple[ast.expr | None, list[ast.stmt]]]) -> bool:
     """Return True if one of *arms* is always taken, as far as can be known; named values are assumed to be complete."""
     if isinstance(statement, ast.Match):
-        patterns = [case.pattern for case in statement.cases]
-        return any(_is_any(case) for case in statement.cases) or any(
-            isinstance(node, ast.MatchClass | ast.MatchSingleton | ast.Attribute)
-            for pattern in patterns
-            for node in ast.walk(pattern)
-        )
-    tests = [test for test, _ in arms]
-    if None in tests or any(isinstance(test, ast.Constant) for test in tests):
+        names_values = (ast.MatchClass, ast.MatchSingleton, ast.Attribute)
+        nodes = (node for case in statement.cases for node in ast.walk(case.pattern))
+        return any(_is_any(case) for case in statement.cases) or any(isinstance(node, names_values) for node in nodes)
+    tests = [test for test, _ in arms if test is not None]
+    if len(tests) < len(arms) or any(isinstance(test, ast.Constant) for test in tests):
         return True
-    names_values = any(
-        isinstance(node, ast.Compare) and any(isinstance(other, ast.Attribute) for other in node.comparators)
-        for test in tests
-        if test is not None
-        for node in ast.walk(test)
-    )
-    plain = [test for test in tests if test is not None]
-    return (names_values and len(plain) > 1) or any(_are_opposite(a, b) for a in plain for b in plain)
+    compared = [node for test in tests for node in ast.walk(test) if isinstance(node, ast.Compare)]
+    if len(tests) > 1 and any(isinstance(other, ast.Attribute) for node in compared for other in node.comparators):
+        return True
+    return any(_are_opposite(a, b) for a in tests for b in tests)
 
 
 def _is_any(case: ast.match_case) -> bool:
@@ -212,14 +205,12 @@ def _names(*nodes: ast.AST) -> frozenset[str]:
 
 def _varying(definition: ast.AST) -> frozenset[str]:
     """Return names that are assigned one of several values: conditions on them may cover all values."""
-    stored = [
-        node.id for node in ast.walk(definition) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
-    ]
-    chosen = {
-        target.id
-        for node in ast.walk(definition)
-        if isinstance(node, ast.Assign) and any(isinstance(inner, ast.IfExp) for inner in ast.walk(node.value))
-        for target in node.targets
-        if isinstance(target, ast.Name)
-    }
-    return frozenset(name for name in stored if stored.count(name) > 1) | chosen
+    found: set[str] = set()
+    stored: set[str] = set()
+    for node in ast.walk(definition):
+        match node:
+            case ast.Name(id=name, ctx=ast.Store()):
+                (found if name in stored else stored).add(name)
+            case ast.Assign(targets=targets) if any(isinstance(inner, ast.IfExp) for inner in ast.walk(node.value)):
+                found.update(target.id for target in targets if isinstance(target, ast.Name))
+    return frozenset(found)
