@@ -3,17 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 
 from avtomatika.broker import Consumer
-from avtomatika.core.events import (
-    DeadLetter,
-    Enter,
-    Joined,
-    NextBranches,
-    PlaceTask,
-    Result,
-    RetryHandler,
-    RetryTask,
-    TaskTimeout,
-)
+from avtomatika.core import events as core
 from avtomatika.core.job import Job, branch_of, step_of
 from avtomatika.core.machine.fan_out import CHUNK
 from avtomatika.store import BranchQuery, BranchStatus, FinishedBranch, LoadedBranches, Store
@@ -51,7 +41,7 @@ def load_jobs(events: Mapping[str, Sequence[ReceivedEvent]], *, store: Store) ->
 def finished_branch(received: ReceivedEvent) -> FinishedBranch | None:
     """Return the branch that *received* reports as succeeded, or None if its job must decide."""
     event = received.event
-    if not isinstance(event, Result) or event.status != "success":
+    if not isinstance(event, core.Result) or event.status != "success":
         return None
     is_branch = branch_of(event.task_id) and step_of(event.task_id)
     if not is_branch or not received.delivery.routing_key.endswith(".success"):
@@ -67,12 +57,12 @@ def _wanted_branches(job: Job, events: Iterable[ReceivedEvent]) -> BranchQuery |
     answers = False
     for event in (received.event for received in events):
         match event:
-            case Result() | RetryTask() | PlaceTask() | TaskTimeout() | DeadLetter():
+            case core.Result() | core.RetryTask() | core.PlaceTask() | core.TaskTimeout() | core.DeadLetter():
                 if (event.task_id or "").startswith(f"{job.id}.{job.fan_out.step}."):
                     numbers.add(branch_of(str(event.task_id)))
-            case NextBranches(sent=sent):
+            case core.NextBranches(sent=sent):
                 numbers.update(range(sent + 1, min(sent + CHUNK, job.fan_out.size) + 1))
-            case Joined() | Enter() | RetryHandler():
+            case core.Joined() | core.Enter() | core.RetryHandler():
                 answers = True
             case _:
                 pass

@@ -16,30 +16,14 @@ class Notices:
 
     def record(self, notices: Sequence[tuple[Delivery, wire.Notice]]) -> None:
         """Write *notices* and acknowledge them."""
-        taken: list[tuple[str, wire.TaskStarted]] = []
-        started: list[wire.TaskStarted] = []
-        progress: list[wire.Progress] = []
-        chunks: list[wire.StreamChunks] = []
-        presence: list[wire.Registered | wire.Heartbeat] = []
-        tags = []
-        for delivery, notice in notices:
-            if isinstance(notice, wire.TaskStarted):
-                taken.append((delivery.tag, notice))
-                continue
-            tags.append(delivery.tag)
-            if isinstance(notice, wire.TasksStarted):
-                started += notice.taken
-            elif isinstance(notice, wire.Progress):
-                progress.append(notice)
-            elif isinstance(notice, wire.StreamChunks):
-                chunks.append(notice)
-            else:
-                presence.append(notice)
+        taken = [(found.tag, notice) for found, notice in notices if isinstance(notice, wire.TaskStarted)]
         self._store.record_taken(taken)
         self._consumer.release([tag for tag, _ in taken])
-        if tags:
+        if len(taken) < len(notices):
+            found = [notice for _, notice in notices]
+            started = [each for notice in found if isinstance(notice, wire.TasksStarted) for each in notice.taken]
             self._store.record_taken([(None, each) for each in started])
-            self._store.record_progress(progress)
-            self._store.streams.append(chunks)
-            self._store.registry.record(presence)
-            self._consumer.ack(tags)
+            self._store.record_progress([notice for notice in found if isinstance(notice, wire.Progress)])
+            self._store.streams.append([notice for notice in found if isinstance(notice, wire.StreamChunks)])
+            self._store.registry.record([each for each in found if isinstance(each, wire.Registered | wire.Heartbeat)])
+            self._consumer.ack([delivery.tag for delivery, each in notices if not isinstance(each, wire.TaskStarted)])

@@ -55,7 +55,7 @@ class BranchQuery:
     answers: bool
 
     def commands(self, keys: Keys) -> list[Sequence[str | int]]:
-        """Return the commands whose replies :meth:`read` takes."""
+        """Return the commands whose replies :meth:`load` takes."""
         commands: list[Sequence[str | int]] = []
         if self.numbers:
             commands.append(("HMGET", keys.branches(self.job.id), *self.numbers))
@@ -64,19 +64,15 @@ class BranchQuery:
         return commands
 
     def load(self, rows: Sequence[Sequence[bytes | None]]) -> "LoadedBranches":
-        """As :meth:`read`, but replies that cannot be parsed make the job an UnreadableJob."""
+        """Parse the replies to :meth:`commands`; if that fails, the job is an UnreadableJob."""
+        left = list(rows)
         try:
-            return self.read(rows)
+            found = left.pop(0) if self.numbers else []
+            tasks = [load_task(orjson.loads(task)) for task in found if task is not None]
+            job = self.job.evolve(tasks={task.id: task for task in tasks})
+            return LoadedBranches(job, _in_order(self.job, left.pop(0)) if self.answers else {})
         except UNREADABLE as error:
             return LoadedBranches(unreadable(self.job, error))
-
-    def read(self, rows: Sequence[Sequence[bytes | None]]) -> "LoadedBranches":
-        """Parse the replies to :meth:`commands`."""
-        left = list(rows)
-        found = left.pop(0) if self.numbers else []
-        tasks = [load_task(orjson.loads(task)) for task in found if task is not None]
-        job = self.job.evolve(tasks={task.id: task for task in tasks})
-        return LoadedBranches(job, _in_order(self.job, left.pop(0)) if self.answers else {})
 
 
 @dataclass(frozen=True, slots=True)

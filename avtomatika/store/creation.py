@@ -17,7 +17,7 @@ from avtomatika.core.signing import GroupSecret
 from avtomatika.core.step import Step
 from avtomatika.errors import AvtomatikaError, ConflictError, InvalidRequestError, QuotaExceededError
 from avtomatika.transport import Outgoing, Router
-from avtomatika.transport.scripts import Call
+from avtomatika.transport.scripts import Argument, Call
 
 from .entries import dump_entry
 from .ids import new_job_id
@@ -125,7 +125,7 @@ def create_call(
         body_hash = _body_hash(news)
     quota_key = first if quota is None else keys.quota(news[0].client, quota.month)
     call_keys = [idempotency, quota_key, keys.timers(), keys.timer_messages(), keys.statistics()]
-    args: list[str | bytes | int] = [body_hash]
+    args: list[Argument] = [body_hash]
     args += ["", 0] if quota is None else [quota.limit, round(quota.renews.timestamp())]
     messages = [
         [message_of(step.job, each, secret, version=1, clock=clock) for each in step.outgoing] for step in steps
@@ -138,7 +138,9 @@ def create_call(
     args += (len(routes), *(route.version for route in routes.values()), len(steps))
     call_keys += routes
     for step, sent in zip(steps, messages, strict=True):
-        _add_job(step, sent, call_keys, args, max_job_bytes=max_job_bytes, keys=keys, router=router, secret=secret)
+        own_keys, own_args = _job_rows(step, sent, max_job_bytes, keys, router, secret)
+        call_keys += own_keys
+        args += own_args
     return Call(CREATE_JOBS, call_keys, args)
 
 
@@ -156,30 +158,21 @@ def created(
     return [CreatedJob(job_id, existing=status == b"EXISTS") for job_id in ids]
 
 
-def _add_job(
-    step: Step,
-    messages: Sequence[Outgoing],
-    call_keys: list[str],
-    args: list[str | bytes | int],
-    *,
-    max_job_bytes: int,
-    keys: Keys,
-    router: Router,
-    secret: GroupSecret,
-) -> None:
-    """Append the keys and arguments of one job."""
+def _job_rows(
+    step: Step, messages: Sequence[Outgoing], max_job_bytes: int, keys: Keys, router: Router, secret: GroupSecret
+) -> tuple[list[str], list[Argument]]:
+    """Return the keys and arguments of one job."""
     job, indexes = step.job, keys.indexes(step.job)
     streams = [
         router.stream(router.route(each.exchange, each.routing_key).queues[0], each.priority) for each in messages
     ]
-    call_keys += (keys.job(job.id), keys.history(job.id), keys.tasks(job.id), *indexes, *streams)
     init, doc = dump_init(job), dump_doc(job)
     size = init.size + (doc.size if job.state_history else 0)
     if size > max_job_bytes:
         reason = f"the data of the job are {size} bytes of JSON, but MAX_JOB_BYTES={max_job_bytes}"
         raise InvalidRequestError(reason, fields={"initial_data": [reason]})
-    args += (job.id, job.status, doc.text, init.text)
-    rows: tuple[Sequence[Sequence[str | bytes | int]], ...] = (
+    args: list[Argument] = [job.id, job.status, doc.text, init.text]
+    rows: tuple[Sequence[Sequence[Argument]], ...] = (
         list({**init.new, **doc.new}.items()),
         [timer_row(job.id, timer, router, secret) for timer in step.timers],
         [opened_row(job, task_id, router, secret) for task_id, _ in step.opened],
@@ -189,6 +182,7 @@ def _add_job(
         args += (len(row), *chain(*row))
     args += (len(indexes), len(messages))
     args += chain(*((router.encode(each), str(each.headers.get("x-group", ""))) for each in messages))
+    return [keys.job(job.id), keys.history(job.id), keys.tasks(job.id), *indexes, *streams], args
 
 
 def _body_hash(news: Sequence[NewJob]) -> str:

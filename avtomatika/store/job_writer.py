@@ -1,13 +1,13 @@
 """Commits steps of jobs: many in one round trip, each of them atomically."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from avtomatika import transport
 from avtomatika.core.job import Job, JobStatus
 from avtomatika.transport import RedisClient, Router
 from avtomatika.transport.scripts import Call
 
-from .cleanups import CleanupTimes
 from .commit import Commit, CommitReply, CommitStatus, commit_call, read_reply
 from .job_queries import JobQueries
 from .keyring import Keyring
@@ -42,25 +42,21 @@ class JobWriter(JobQueries):
     """Commits steps of the jobs that it reads. The large values that it writes are cached."""
 
     def __init__(
-        self,
-        server: RedisClient,
-        router: Router,
-        *,
-        keyring: Keyring,
-        job_ttl_seconds: int,
-        cleanups: CleanupTimes,
-        max_job_bytes: int,
-        max_inline_bytes: int | None,
-        cache_bytes: int,
+        self, server: RedisClient, router: Router, *, keyring: Keyring, max_bytes: int, cache_bytes: int, **options: Any
     ) -> None:
+        """*max_bytes* and *options* are those of :func:`.commit.commit_call`."""
         super().__init__(server, cache_bytes=cache_bytes)
         self.keyring = keyring
         self.clock = ServerClock(server)
         self._router = router
-        self._job_ttl_ms = job_ttl_seconds * 1000
-        self._cleanups = cleanups
-        self._max_job_bytes = max_job_bytes
-        self._max_inline_bytes = max_inline_bytes
+        self._max_job_bytes = max_bytes
+        self._commit_options: dict[str, Any] = {
+            "keys": self._keys,
+            "router": router,
+            "clock": self.clock,
+            "max_bytes": max_bytes,
+            **options,
+        }
 
     def commit(self, commits: Sequence[Commit]) -> list[CommitReply]:
         """Write steps in one round trip, each one atomically.
@@ -75,7 +71,8 @@ class JobWriter(JobQueries):
             for index, commit in enumerate(commits):
                 try:
                     docs[index] = dump_step(commit, max_bytes=self._max_job_bytes)
-                    calls[index] = self._call(commit, docs[index])
+                    secret = self.keyring.secret
+                    calls[index] = commit_call(commit, doc=docs[index], secret=secret, **self._commit_options)
                 except transport.NoRouteError as error:
                     unbound = (error.exchange, error.routing_key)
                     replies[index] = CommitReply(CommitStatus.NO_ROUTE, commit.causes, str(error), unbound)
@@ -89,17 +86,3 @@ class JobWriter(JobQueries):
             if reply.answer is CommitStatus.OK and not job.status.is_final:
                 self._jobs.cache.add(job.id, docs[index].values)
         return [reply for reply in replies if reply is not None]
-
-    def _call(self, commit: Commit, doc: Dump) -> Call:
-        return commit_call(
-            commit,
-            doc=doc,
-            keys=self._keys,
-            router=self._router,
-            secret=self.keyring.secret,
-            clock=self.clock,
-            job_ttl_ms=self._job_ttl_ms,
-            max_bytes=self._max_job_bytes,
-            cleanups=self._cleanups,
-            max_inline_bytes=self._max_inline_bytes,
-        )

@@ -69,16 +69,9 @@ class Store(JobWriter):
         the ids of revoked workers. The data of a job is at most *max_job_bytes* of JSON; large values are cached up to
         *cache_bytes*. A step with a value above *max_inline_bytes* is refused. *max_retries* is the default of single
         tasks."""
-        super().__init__(
-            server,
-            router,
-            keyring=keyring or Keyring(server),
-            job_ttl_seconds=job_ttl_seconds,
-            cleanups=cleanups,
-            max_job_bytes=max_job_bytes,
-            max_inline_bytes=max_inline_bytes,
-            cache_bytes=cache_bytes,
-        )
+        options = {"job_ttl_ms": 1000 * job_ttl_seconds, "cleanups": cleanups, "max_inline_bytes": max_inline_bytes}
+        keyring = keyring or Keyring(server)
+        super().__init__(server, router, keyring=keyring, max_bytes=max_job_bytes, cache_bytes=cache_bytes, **options)
         self._group = group
         self._max_retries = max_retries
         self._server_info = ServerInfoReader(server)

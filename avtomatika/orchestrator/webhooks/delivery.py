@@ -190,16 +190,12 @@ class Webhooks:
 
 
 def _attempt_data(webhook: WebhookMessage) -> dict[str, Json]:
-    return {"event": webhook.event, "url": _without_query(webhook.url), "attempt": webhook.attempt}
+    address = webhook.url.partition("?")[0]  # a query may contain secrets
+    return {"event": webhook.event, "url": address, "attempt": webhook.attempt}
 
 
 def _abandoned_entry(webhook: WebhookMessage, reason: str) -> HistoryEntry:
     return HistoryEntry("webhook_failed", data={**_attempt_data(webhook), "reason": reason, "given_up": True})
-
-
-def _without_query(url: str) -> str:
-    """Return *url* without its query, which may contain secrets."""
-    return url.partition("?")[0]
 
 
 def _reason(error: BaseException) -> str:
