@@ -48,7 +48,8 @@ class ForeignKeys:
         with self._lock:
             if threading.current_thread() is threading.main_thread():
                 for call in calls:
-                    self._try(call)
+                    if isinstance(call, Call):  # the others are single commands
+                        self._try(call)
             yield
 
     def _try(self, call: Call) -> None:
