@@ -81,7 +81,8 @@ class _Drawing:
         if kind == "job_created" or (kind == "state_entered" and entry.state is not None):
             self._enter(entry.state or "", at_ms, is_created=kind == "job_created")
         elif kind in _JOB_ENDS:
-            self._close_all(at_ms)
+            for row in self.rows:
+                _close(row, at_ms)
         elif kind in _WAITS:
             self._begin(self._state, _WAITS[kind], at_ms)
         elif kind in _WAIT_ENDS:
@@ -95,17 +96,10 @@ class _Drawing:
             self._begin(self._state, "queued", at_ms)
             return
         _close(self._state, at_ms)
-        first = self._state
-        if first is None or first.label != state or len(self.rows) > 1 or first.bars[0].kind != "queued":
-            self._state = self._new_row(Row(state))
-        self._begin(self._state, "running", at_ms, "handler")
-        self._close_if_instant()
-
-    def _close_if_instant(self) -> None:
-        """The handler has run when its state is entered: its bar is a mark at that time."""
-        if self._state is not None and self._state.bars:
-            self._state.bars[-1].end_ms = self._state.bars[-1].start_ms
-            self._state.bars[-1].kind = "done"
+        row = self._state
+        if row is None or row.label != state or len(self.rows) > 1 or row.bars[0].kind != "queued":
+            row = self._state = self._new_row(Row(state))
+        row.bars.append(Bar("done", at_ms, at_ms, "handler"))  # it has run when its state is entered
 
     def _task(self, entry: HistoryEntry, task_id: str, at_ms: int) -> None:
         row = self._row_of(entry, task_id)
@@ -147,10 +141,6 @@ class _Drawing:
         _close(row, at_ms)
         if row is not None:
             row.bars.append(Bar(kind, at_ms, text=text))
-
-    def _close_all(self, at_ms: int) -> None:
-        for row in self.rows:
-            _close(row, at_ms)
 
 
 def _close(row: Row | None, at_ms: int) -> None:
