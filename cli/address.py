@@ -1,9 +1,8 @@
 """The listening address of the web process and its URL."""
 
-from dataclasses import dataclass
 from errno import EADDRINUSE
 from ipaddress import ip_address
-from socket import AF_INET, AF_INET6, SO_REUSEADDR, SOL_SOCKET, create_server, socket
+from socket import AF_INET, AF_INET6, create_server, socket
 
 from avtomatika.errors import SettingsError
 
@@ -17,17 +16,11 @@ _BACKLOG = 2048
 _LOCAL = ("", "0.0.0.0", "::", "127.0.0.1")  # noqa: S104 - compared with, never bound to
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
-    host: str
-    port: int
-
-    @property
-    def url(self) -> str:
-        """URL for people, with ``localhost`` where possible."""
-        if self.host in _LOCAL:
-            return f"http://localhost:{self.port}"
-        return f"http://[{self.host}]:{self.port}" if ":" in self.host else f"http://{self.host}:{self.port}"
+def url_of(host: str, port: int) -> str:
+    """Return the URL of a listening address for people, with ``localhost`` where possible."""
+    if host in _LOCAL:
+        return f"http://localhost:{port}"
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def listen(host: str, wanted_port: int) -> socket:
@@ -52,10 +45,8 @@ def is_loopback(host: str) -> bool:
 
 def is_free(port: int, host: str) -> bool:
     """Return whether *port* can be bound now."""
-    with socket() as probe:
-        probe.setsockopt(SOL_SOCKET, SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError:
-            return False
+    try:
+        create_server((host, port)).close()
+    except OSError:
+        return False
     return True

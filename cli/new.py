@@ -55,13 +55,9 @@ def _make(folder: Path, name: str) -> list[str]:
         path = folder / target.format(module=module if module.isidentifier() else f"blueprint_{module}")
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch(mode=0o600 if template in _SECRET else 0o666)
-        path.write_text(_filled(_TEMPLATES / f"{template}.tmpl", words))
+        text = (_TEMPLATES / f"{template}.tmpl").read_text()
+        for word, value in words.items():
+            text = text.replace("{{" + word + "}}", value)
+        path.write_text(text)
         made.append(str(path.relative_to(folder)))
     return made
-
-
-def _filled(template: Path, words: dict[str, str]) -> str:
-    text = template.read_text()
-    for word, value in words.items():
-        text = text.replace("{{" + word + "}}", value)
-    return text

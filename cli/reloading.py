@@ -19,52 +19,44 @@ _IGNORED = {"node_modules", "var", "venv", "__pycache__"}
 
 def run_reloading(command: Sequence[str], folder: Path, environ: Mapping[str, str]) -> int:
     """Run *command* until it exits with 0 or a signal stops us; return its exit code."""
-    reloader = _Reloader(command, {**environ, PARENT_VARIABLE: str(os.getpid())})
-    before = {number: signal.signal(number, reloader.on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        return reloader.run(folder)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    environ = {**environ, PARENT_VARIABLE: str(os.getpid())}
+    signals, processes = list[int](), list[subprocess.Popen[bytes]]()
 
-
-class _Reloader:
-    def __init__(self, command: Sequence[str], environ: Mapping[str, str]) -> None:
-        self._command = command
-        self._environ = environ
-        self._process: subprocess.Popen[bytes] | None = None
-        self._is_stopping = False
-
-    def on_signal(self, number: int, _: object) -> None:
+    def on_signal(number: int, _: object) -> None:
         """Forward SIGTERM; a terminal sends Ctrl-C to the program itself, and a second one ends it immediately."""
-        self._is_stopping = True
-        if self._process is not None and number == signal.SIGTERM:
+        signals.append(number)
+        if processes and number == signal.SIGTERM:
             with contextlib.suppress(ProcessLookupError):
-                self._process.send_signal(number)
+                processes[-1].send_signal(number)
 
-    def run(self, folder: Path) -> int:
+    before = {number: signal.signal(number, on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
         while True:
             seen = _snapshot(folder)
-            self._process = process = subprocess.Popen(self._command, env=dict(self._environ))
+            process = subprocess.Popen(command, env=environ)
+            processes[:] = [process]
             changed: Path | None = None
             while process.poll() is None and changed is None:
                 sleep(_POLL_SECONDS)
                 changed = _change(seen, folder)
             code = process.poll()
-            if self._is_stopping or code == 0:
+            if signals or code == 0:
                 return process.wait()
             if code is not None:
                 click.echo(f"exited with code {code}, waiting for a change of the code", err=True)
-                while changed is None and not self._is_stopping:
+                while changed is None and not signals:
                     sleep(_POLL_SECONDS)
                     changed = _change(seen, folder)
-                if self._is_stopping:
+                if signals:
                     return code
             click.echo(f"{changed} changed, restarting", err=True)
             process.terminate()
             process.wait()
-            if self._is_stopping:
+            if signals:
                 return process.returncode
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _change(seen: Mapping[Path, int], folder: Path) -> Path | None:

@@ -2,9 +2,10 @@
 
 import signal
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from http.client import HTTPConnection, HTTPException
 from urllib.parse import urlsplit
 
@@ -16,7 +17,7 @@ from avtomatika.loading import load_blueprints
 from avtomatika.settings import Settings
 from avtomatika.tokens import SHORTEST_TOKEN, Clients, Workers
 
-from .address import LISTEN_VARIABLE, Address, is_loopback, listen
+from .address import LISTEN_VARIABLE, is_loopback, listen, url_of
 from .arguments import blueprints_option, worker_option
 from .embedded import EmbeddedServer
 from .environment import completed, local_defaults
@@ -63,14 +64,15 @@ def command(port: int, host: str, blueprints: str, worker: str | None) -> None:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, lambda received, _: signals.append(received))
         with _server(settings) as (redis_url, server), listen(host, port) as listener:
-            address = Address(host, listener.getsockname()[1])
-            if address.port != port:
-                _print_line("web", f"port {port} is taken: using {address.port}")
-            environment = _environment(settings, redis_url, address) | {"BLUEPRINTS": blueprints}
+            free_port = listener.getsockname()[1]
+            url = url_of(host, free_port)
+            if free_port != port:
+                _print_line("web", f"port {port} is taken: using {free_port}")
+            environment = _environment(settings, redis_url, host, free_port) | {"BLUEPRINTS": blueprints}
             programs = list(_programs(environment, worker or default_worker(), listener.fileno()))
             supervisor = Supervisor(programs, on_line=_print_line, inherited=[lock])
-            ready_message = _ReadyMessage(address.url, settings, environment.get("CLIENT_TOKEN"))
-            _keep_up(supervisor, server, signals=signals, ready_message=ready_message)
+            on_ready = partial(_announce, url, settings, environment.get("CLIENT_TOKEN"))
+            _keep_up(supervisor, server, url, signals=signals, on_ready=on_ready)
 
 
 def _trial_settings(settings: Settings, host: str) -> Settings:
@@ -82,31 +84,21 @@ def _trial_settings(settings: Settings, host: str) -> Settings:
     return replace(settings, worker_token_min_length=min(settings.worker_token_min_length, len(token)))
 
 
-class _ReadyMessage:
-    """Prints URL and token once, when the web answers."""
-
-    def __init__(self, url: str, settings: Settings, token: str | None) -> None:
-        self._url = url
-        self._is_token_generated = settings.client_token is None and not settings.clients_config_path.is_file()
-        self._token = token
-        self._is_printed = False
-
-    def print_when_ready(self) -> None:
-        if self._is_printed or not _is_alive(self._url):
-            return
-        self._is_printed = True
-        link = None
-        with suppress(AvtomatikaError), Client(self._url, self._token) as client:
-            link = client.login_link()["url"]
-        announce(self._url)
-        click.echo(f"avtomatika is up: {self._url}")
-        if self._is_token_generated:
-            click.echo(f"client token:     {self._token}")
-        if link is not None:
-            click.echo(f"log in once:      {link} (within 5 minutes)")
-        token = self._token if self._is_token_generated else "$TOKEN"
-        click.echo(f'try:              curl -H "X-Client-Token: {token}" {self._url}/api/v1/blueprints')
-        click.echo("stop:             Ctrl-C")
+def _announce(url: str, settings: Settings, token: str | None) -> None:
+    """Print URL and token, and record that the web answers."""
+    link = None
+    with suppress(AvtomatikaError), Client(url, token) as client:
+        link = client.login_link()["url"]
+    announce(url)
+    click.echo(f"avtomatika is up: {url}")
+    is_generated = settings.client_token is None and not settings.clients_config_path.is_file()
+    if is_generated:
+        click.echo(f"client token:     {token}")
+    if link is not None:
+        click.echo(f"log in once:      {link} (within 5 minutes)")
+    shown = token if is_generated else "$TOKEN"
+    click.echo(f'try:              curl -H "X-Client-Token: {shown}" {url}/api/v1/blueprints')
+    click.echo("stop:             Ctrl-C")
 
 
 def _is_alive(url: str) -> bool:
@@ -119,9 +111,15 @@ def _is_alive(url: str) -> bool:
 
 
 def _keep_up(
-    supervisor: Supervisor, server: EmbeddedServer | None, *, signals: Sequence[int], ready_message: _ReadyMessage
+    supervisor: Supervisor,
+    server: EmbeddedServer | None,
+    url: str,
+    *,
+    signals: Sequence[int],
+    on_ready: Callable[[], None],
 ) -> None:
-    """Run until a signal is received; always stop everything in order."""
+    """Run until a signal is received, and call *on_ready* when the web answers; always stop everything in order."""
+    is_ready = False
     try:
         supervisor.start()
         while not signals:
@@ -129,7 +127,9 @@ def _keep_up(
                 _print_line("server", "died, restarting it")
                 server.start()
             supervisor.poll(_POLL_SECONDS)
-            ready_message.print_when_ready()
+            if not is_ready and _is_alive(url):
+                is_ready = True
+                on_ready()
         _print_line("up", "stopping")
     finally:
         withdraw()
@@ -152,11 +152,11 @@ def _server(settings: Settings) -> Iterator[tuple[str, EmbeddedServer | None]]:
             server.stop()
 
 
-def _environment(settings: Settings, redis_url: str, address: Address) -> dict[str, str]:
+def _environment(settings: Settings, redis_url: str, host: str, port: int) -> dict[str, str]:
     defaults = {"LOG_FORMAT": "text", "PYTHONUNBUFFERED": "1"}
     fixed = {
-        "API_HOST": address.host,
-        "API_PORT": str(address.port),
+        "API_HOST": host,
+        "API_PORT": str(port),
         "WORKER_TOKEN_MIN_LENGTH": str(settings.worker_token_min_length),
     }
     return completed(local_defaults(redis_url, settings) | defaults) | fixed

@@ -10,7 +10,7 @@ from avtomatika.core.graph.job_path import JobPath
 from avtomatika.core.graph.traffic import LiveTraffic
 from avtomatika.core.plan import Plan
 from avtomatika.drawing import draw
-from avtomatika.schemas.api_graphs import StaySchema, traffic_as_json
+from avtomatika.schemas.api_graphs import traffic_as_json, visit_as_json
 from avtomatika.schemas.responses import schema_of
 from avtomatika.schemas.server_answers import State
 
@@ -71,7 +71,7 @@ def _as_json(plan: Plan, overlay: JobPath | LiveTraffic | None) -> Response:
         graph |= {
             "path": overlay.states,
             "present": overlay.present,
-            "stays": StaySchema(many=True).dump(overlay.visits),
+            "stays": [visit_as_json(visit) for visit in overlay.visits],
         }
     elif overlay is not None:
         graph["live"] = traffic_as_json(overlay)

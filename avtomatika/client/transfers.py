@@ -3,11 +3,12 @@
 A signed URL grants access to its holder, so messages show it without the signature. The client token is not sent.
 """
 
+import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from hashlib import file_digest, sha256
+from math import inf
 from pathlib import Path
 from secrets import token_hex
 from time import sleep
@@ -35,7 +36,7 @@ def digest_of(path: Path) -> tuple[int, str]:
     """Return the size and the SHA-256 of a file. Raises InvalidRequestError if it cannot be read."""
     try:
         with path.open("rb") as file:
-            digest = file_digest(file, "sha256").hexdigest()
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
             return os.fstat(file.fileno()).st_size, digest
     except OSError as error:
         raise InvalidRequestError(f"{str(path)!r} cannot be read: {error.strerror}") from None
@@ -57,9 +58,11 @@ def download(url: str, path: Path) -> None:
     part = path.with_name(f".{path.name[:100]}.{token_hex(4)}.part")
 
     def attempt() -> None:
-        with httpx.stream("GET", url, headers={"Accept-Encoding": "identity"}, timeout=_TIMEOUT) as response:
-            _check(response, url)
-            _save(response, part, _without_signature(url))
+        try:
+            with part.open("wb") as file:
+                _receive(url, file.write)
+        except OSError as error:
+            raise InvalidRequestError(f"{str(part.parent)!r} cannot be written to: {error.strerror}") from None
 
     with replacing(path, part):
         _retried(attempt, url)
@@ -71,35 +74,29 @@ def read_value(url: str, reference: FileReference) -> Any:
 
     def attempt() -> None:
         content.clear()
-        with httpx.stream("GET", url, headers={"Accept-Encoding": "identity"}, timeout=_TIMEOUT) as response:
-            _check(response, url)
-            for chunk in response.iter_bytes(_CHUNK_BYTES):
-                content.extend(chunk)
-                if len(content) > reference.size:
-                    break
-        digest = sha256(content).hexdigest()
-        if digest != reference.sha256:
-            raise _Retryable(f"{reference.uri}: expected SHA-256 {reference.sha256}, received {digest}")
+        _receive(url, content.extend, sha256=reference.sha256, limit=reference.size)
 
     _retried(attempt, url)
     return json.loads(content)
 
 
-def _save(response: httpx.Response, part: Path, shown_url: str) -> None:
-    size, digest = 0, sha256()
-    try:
-        with part.open("wb") as file:
-            for chunk in response.iter_bytes(_CHUNK_BYTES):
-                file.write(chunk)
-                digest.update(chunk)
-                size += len(chunk)
-    except OSError as error:
-        raise InvalidRequestError(f"{str(part.parent)!r} cannot be written to: {error.strerror}") from None
-    length, checksum = response.headers.get("Content-Length"), response.headers.get("x-amz-meta-sha256")
+def _receive(url: str, write: Callable[[bytes], object], *, sha256: str | None = None, limit: float = inf) -> None:
+    """GET *url*, and compare it with the size and the SHA-256 that the server knows, or with *sha256*; read no more
+    than the chunk with which it exceeds *limit* bytes."""
+    size, digest = 0, hashlib.sha256()
+    with httpx.stream("GET", url, headers={"Accept-Encoding": "identity"}, timeout=_TIMEOUT) as response:
+        _check(response, url)
+        for chunk in response.iter_bytes(_CHUNK_BYTES):
+            write(chunk)
+            digest.update(chunk)
+            size += len(chunk)
+            if size > limit:
+                break
+    length, expected = response.headers.get("Content-Length"), sha256 or response.headers.get("x-amz-meta-sha256")
     if length is not None and size != int(length):
-        raise _Retryable(f"{shown_url}: expected {length} bytes, received {size}")
-    if checksum is not None and checksum != digest.hexdigest():
-        raise _Retryable(f"{shown_url}: expected SHA-256 {checksum}, received {digest.hexdigest()}")
+        raise _Retryable(f"{_without_signature(url)}: expected {length} bytes, received {size}")
+    if expected is not None and expected != digest.hexdigest():
+        raise _Retryable(f"{_without_signature(url)}: expected SHA-256 {expected}, received {digest.hexdigest()}")
 
 
 def _check(response: httpx.Response, url: str) -> None:

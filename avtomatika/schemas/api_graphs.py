@@ -3,28 +3,21 @@
 from collections.abc import Mapping
 from typing import Any
 
-from marshmallow import Schema, fields
-
 from avtomatika.core.graph.traffic import LiveTraffic, RunningJob
+from avtomatika.core.graph.visits import Visit
 
-from .api_fields import Timestamp, about, rfc3339
+from .api_fields import rfc3339
 
 #: Maximum number of running jobs in the response, newest first.
 _NAMED_JOBS = 100
 
 
-class StaySchema(Schema):
-    """A visit of a job to a state. Dumps a Visit."""
-
-    state = fields.String()
-    entered_at = Timestamp(attribute="entered_ms")
-    left_at = Timestamp(attribute="left_ms", allow_none=True)
-    duration_ms = fields.Integer(allow_none=True)
-    target = fields.String(allow_none=True, metadata=about("the next state"))
-    outcome = fields.String(allow_none=True)
-    attempts = fields.Integer(metadata=about("task attempts that ended during the visit"))
-    failures = fields.Integer(metadata=about("attempts that failed"))
-    branches = fields.Integer(metadata=about("branches of a fan-out that ended during the visit"))
+def visit_as_json(visit: Visit) -> dict[str, Any]:
+    """Return a visit of a job to a state: the attempts and branches that ended in it, and the way out."""
+    names = ("state", "duration_ms", "target", "outcome", "attempts", "failures", "branches")
+    left_at = None if visit.left_ms is None else rfc3339(visit.left_ms)
+    times = {"entered_at": rfc3339(visit.entered_ms), "left_at": left_at}
+    return times | {name: getattr(visit, name) for name in names}
 
 
 def traffic_as_json(live: LiveTraffic) -> Mapping[str, Any]:

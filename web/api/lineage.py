@@ -15,7 +15,7 @@ from avtomatika.store import JobFilter
 from ..auth import caller
 from ..routes import Routes
 from ..services import services
-from .jobs import callers_job
+from .jobs import callers_job, whole_history
 
 routes = Routes("lineage", __name__, url_prefix="/api/v1/files", description="Origin and use of files")
 
@@ -62,13 +62,9 @@ def _origin(maker: Producer, uri: str) -> dict[str, Any]:
 
 def _attempt_details(job_id: str, task_id: str, attempt: int | None) -> dict[str, Any]:
     """Return the state and the worker of an attempt from the history."""
-    after: int | None = 0
-    while after is not None:
-        recorded, after = services().store.history(job_id, after=after)
-        for each in recorded:
-            entry = each.entry
-            if (entry.task_id, entry.attempt) == (task_id, attempt) and entry.worker_id is not None:
-                return {"state": entry.state, "worker_id": entry.worker_id}
+    for entry in (recorded.entry for recorded in whole_history(job_id)):
+        if (entry.task_id, entry.attempt) == (task_id, attempt) and entry.worker_id is not None:
+            return {"state": entry.state, "worker_id": entry.worker_id}
     return {}
 
 
