@@ -90,6 +90,7 @@ class Settings:
     worker_token_min_length: int = variable(integer, "WORKER_TOKEN_MIN_LENGTH", 16, minimum=1)
     local_worker_token: str | None = variable(secret, "LOCAL_WORKER_TOKEN")
     workers_config_path: Path = variable(path, "WORKERS_CONFIG_PATH", Path("workers.toml"), exists=Path.is_file)
+    schedules_config: Path = variable(path, "SCHEDULES_CONFIG", Path("schedules.toml"), exists=Path.is_file)
     blueprints: str = variable(text, "BLUEPRINTS", "blueprints/")
     port: int = 8080
     job_ttl_seconds: int = variable(integer, "JOB_TTL_SECONDS", 604_800, minimum=1)

@@ -7,6 +7,7 @@ from avtomatika.settings import Settings
 from avtomatika.tokens import Clients, Workers
 
 from .arguments import blueprints_option, worker_option
+from .schedules_file import schedules_of_file
 from .worker import default_worker
 
 
@@ -27,6 +28,8 @@ def command(blueprints: str, worker: str | None) -> None:
         click.echo(f"clients   {settings.clients_config_path}: {len(clients)} clients")
     if settings.workers_config_path.is_file():
         click.echo(f"workers   {settings.workers_config_path}: {', '.join(workers.names) or 'no worker'}")
+    if (schedules := schedules_of_file(settings.schedules_config)()) is not None:
+        click.echo(f"schedules {settings.schedules_config}: {', '.join(schedules) or 'no schedule'}")
     found = worker or default_worker()
     if found is not None:
         from avtomatika.worker.run import load_worker

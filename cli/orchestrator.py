@@ -36,6 +36,7 @@ from .arguments import blueprints_option
 from .background_loops import cleanup_rules, delivering_webhooks, removing_files
 from .environment import join_local
 from .parent import end_with_parent
+from .schedules_file import schedules_of_file
 
 logger = logging.getLogger(__name__)
 
@@ -186,6 +187,7 @@ def _attached(
         skills_of_signer=workers.skills_of_signer,
         accept_kombu_tasks=settings.accept_kombu_tasks == "true",
         celery_tasks=settings.celery_tasks,
+        schedules_of_file=schedules_of_file(settings.schedules_config),
     )
     stack.enter_context(delivering_webhooks(settings, values, on_crash=orchestrator.stop))
     stack.enter_context(removing_files(objects, cleanup, settings, on_crash=orchestrator.stop))

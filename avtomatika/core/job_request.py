@@ -20,9 +20,9 @@ class JobRequest:
 
     A single task runs *skill*, with ``initial_data`` as its parameters and up to *max_retries* retries (default 3);
     other jobs have neither. The job starts after ``delay_seconds``, or at ``at_ms`` (milliseconds since the epoch).
-    ``retry_of`` is the id of the finished job that this one reruns. ``execution_timeout_seconds`` limits the time from
-    the job's creation to its end. *reply* is where a program that sent the task through the broker waits for its
-    result (``schemas.wire.reply_to``).
+    ``retry_of`` is the id of the finished job that this one reruns, ``scheduled_ms`` the tick of the schedule that
+    created it. ``execution_timeout_seconds`` limits the time from the job's creation to its end. *reply* is where a
+    program that sent the task through the broker waits for its result (``schemas.wire.reply_to``).
     """
 
     initial_data: Mapping[str, Json] = field(default_factory=dict)
@@ -34,6 +34,7 @@ class JobRequest:
     labels: Mapping[str, str] = field(default_factory=dict)
     webhook_url: str | None = None
     retry_of: str | None = None
+    scheduled_ms: int | None = None
     dispatch_timeout_seconds: float | None = None
     result_timeout_seconds: float | None = None
     execution_timeout_seconds: float | None = None

@@ -1,5 +1,6 @@
 """Durations and times in users' calls, and the limits of timers, timeouts and dates."""
 
+import re
 from datetime import UTC, datetime, timedelta
 from typing import TypeGuard
 
@@ -11,6 +12,19 @@ LONGEST_SECONDS = 100 * 365 * 24 * 3600
 SECONDS = f"a number of seconds above 0 and at most {LONGEST_SECONDS}"
 #: The last millisecond of the year 9999, the latest that a datetime can represent.
 LATEST_MS = 253_402_300_799_999
+
+_TEXT = re.compile(r"([0-9]{1,6})([smhdw])")
+_SECONDS_IN = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+
+
+def seconds_of(text: str) -> int | None:
+    """Convert a duration as text: a number of seconds, minutes, hours, days or weeks.
+
+    >>> seconds_of("90s"), seconds_of("15m"), seconds_of("15")
+    (90, 900, None)
+    """
+    found = _TEXT.fullmatch(text)
+    return None if found is None else int(found[1]) * _SECONDS_IN[found[2]]
 
 
 def in_seconds(duration: Duration) -> float:

@@ -28,6 +28,7 @@ from .inbox import Handle, Inbox, forward
 from .notices import Notices
 from .placement import Placement
 from .plan_takeover import TAKE_OVER_SECONDS, PlanTakeover
+from .schedules import ReadFile, ScheduleRunner
 from .sweeps import Sweeps
 from .task_requests import TaskRequests
 from .unit_of_work import HandlerServices, ReceivedEvent, Work
@@ -61,6 +62,7 @@ class Orchestrator:
         take_over_seconds: float = TAKE_OVER_SECONDS,
         accept_kombu_tasks: bool = True,
         celery_tasks: Mapping[str, tuple[str, str]] | None = None,
+        schedules_of_file: ReadFile = lambda: None,
     ) -> None:
         self._consumer = consumer
         self._store = store
@@ -95,7 +97,10 @@ class Orchestrator:
             fail=self._fail,
             store_values=self._store_values,
         )
-        self._sweeps = Sweeps.of(store, sweeper, placement=self._placement, plans=self._plans)
+        schedules = ScheduleRunner(
+            blueprints=blueprints, store=store, sweeper=sweeper, declare=self._declare, read_file=schedules_of_file
+        )
+        self._sweeps = Sweeps.of(store, sweeper, placement=self._placement, plans=self._plans, schedules=schedules)
         self._stopping = False
         #: True if it stopped because too many handlers hang: only a new process gets rid of them.
         self.needs_restart = False
@@ -108,6 +113,10 @@ class Orchestrator:
         """Work until :meth:`stop`; wait while the server is unavailable."""
         Backoff(logger, "jobs wait").run(self.run_once, until=self._must_stop, wait=self._consumer.wait)
         self._finish()
+
+    def _declare(self, *skills: str) -> None:
+        self._plans.declare_missing()
+        self._consumer.declare_tasks(skills)
 
     def _must_stop(self) -> bool:
         if self._runner.needs_restart and not self.needs_restart:

@@ -13,10 +13,12 @@ from avtomatika.store import JobFilter, Store, Sweeper, UnreadableJob
 
 from .placement import Placement
 from .plan_takeover import PlanTakeover
+from .schedules import ScheduleRunner
 
 logger = logging.getLogger(__name__)
 
 _TIMERS_EVERY_SECONDS = 0.5
+_SCHEDULES_EVERY_SECONDS = 1.0
 _EXPIRY_EVERY_SECONDS = 10.0
 _QUARANTINE_EVERY_SECONDS = 60.0
 #: More than once a minute, so that no minute is missed.
@@ -64,8 +66,10 @@ class Sweeps:
         self._sweeps = sweeps
 
     @classmethod
-    def of(cls, store: Store, sweeper: Sweeper, *, placement: Placement, plans: PlanTakeover) -> Self:
-        """Create the sweeps: due timers, plans, ended jobs, quarantined jobs, statistics."""
+    def of(
+        cls, store: Store, sweeper: Sweeper, *, placement: Placement, plans: PlanTakeover, schedules: ScheduleRunner
+    ) -> Self:
+        """Create the sweeps: due timers, plans, schedules, ended jobs, quarantined jobs, statistics."""
         quarantine = expire_quarantined(store, sweeper)
 
         def send_due_timers() -> bool:
@@ -88,6 +92,13 @@ class Sweeps:
             [
                 Sweep("timers", send_due_timers, every_seconds=_TIMERS_EVERY_SECONDS),
                 Sweep("plans", plans.run_once, every_seconds=0.0, not_before=lambda: plans.due),
+                Sweep("definitions of schedules", schedules.announce, every_seconds=_SCHEDULES_EVERY_SECONDS),
+                Sweep(
+                    "due schedules",
+                    schedules.run_due,
+                    every_seconds=_SCHEDULES_EVERY_SECONDS,
+                    not_before=lambda: schedules.not_before,
+                ),
                 Sweep("ended jobs", lambda: sweeper.expire_jobs().is_more, every_seconds=_EXPIRY_EVERY_SECONDS),
                 Sweep("quarantined jobs", fail_quarantined, every_seconds=_QUARANTINE_EVERY_SECONDS),
                 Sweep("statistics", sample, every_seconds=_SAMPLE_EVERY_SECONDS),

@@ -37,6 +37,7 @@ class JobSummary(TypedDict):
     error: dict[str, Any] | None
     client: str
     retry_of: str | None
+    scheduled_at: Annotated[Time | None, "the tick of its schedule; else null"]
     parent_id: Annotated[str | None, "the parent job, which waits for this one"]
     priority: int
     labels: dict[str, str]

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from marshmallow import ValidationError, fields
 
 from avtomatika.core.names import NAME
-from avtomatika.core.times import utc
+from avtomatika.core.times import seconds_of, utc
 
 #: Maximum timeout: a year.
 LONGEST_TIMEOUT_SECONDS = 365 * 24 * 3600
@@ -18,9 +18,6 @@ LONGEST_TIMEOUT_SECONDS = 365 * 24 * 3600
 MOST_LABELS = 32
 #: Characters that URLs and labels must not contain: control characters, such as line breaks.
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
-#: An age: a number of seconds, minutes, hours, days or weeks.
-_AGE = re.compile(r"([0-9]{1,6})([smhdw])")
-_SECONDS_IN = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 
 class Seconds(fields.Float):
@@ -52,9 +49,8 @@ class PastTime(fields.Field[int | timedelta]):
     """RFC 3339 with a time zone (milliseconds since the epoch internally), or an age such as ``1d`` or ``90m``."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> int | timedelta:
-        age = _AGE.fullmatch(value) if isinstance(value, str) else None
-        if age is not None:
-            return timedelta(seconds=int(age[1]) * _SECONDS_IN[age[2]])
+        if isinstance(value, str) and (age := seconds_of(value)) is not None:
+            return timedelta(seconds=age)
         return _epoch_ms(value, "must be a time with a time zone, as in 2026-11-23T07:00:00Z, or an age as in 1d")
 
 

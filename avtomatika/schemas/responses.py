@@ -36,7 +36,7 @@ def _of(part: str, *names: str) -> dict[str, Source]:
 _JOB = {
     **_of("job", "id", "status", "skill", "current_state", "error", "client", "retry_of", "priority", "labels"),
     **{"blueprint_name": "job.blueprint", "plan": "job.plan_hash", "version": "job.version"},
-    **{"created_at": "job.created_ms", "updated_at": "job.updated_ms"},
+    **{"created_at": "job.created_ms", "updated_at": "job.updated_ms", "scheduled_at": "job.scheduled_ms"},
 }
 _PLAN: dict[str, Source] = {"name": "blueprint", "plan": "plan_hash", "url": creation_path}
 _MESSAGE = {**_of("letter", "id", "queue", "routing_key", "priority", "deliveries"), "at": "letter.at_ms"}

@@ -15,6 +15,7 @@ from .overview import Overview
 from .plans import SERVED_WITHIN_MS, PlanAnnouncements, Plans, needed_by
 from .queues import QueuedMessage, Queues
 from .records import JobFilter, UnreadableJob
+from .schedules import Schedules, jobs_at
 from .server_info import Finding, HealthState, ServerInfo, check_server
 from .sessions import RefreshStatus, Session, Sessions, TokenPair
 from .store import Store

@@ -62,6 +62,10 @@ class Keys:
     retention = "avt:retention".format
     #: String: a lock on a periodic task, held until it is due again.
     claim = "avt:claim:{}".format
+    #: Hash: name of a schedule -> its definition and state (JSON).
+    schedules = "avt:schedules".format
+    #: Sorted set: names of active schedules by the time of their next check (ms).
+    due_schedules = "avt:schedules:due".format
     #: Hash of a blueprint's data store: key -> JSON. Never expires.
     data = "avt:data:{}:{}".format
     #: String: number of jobs that a client with a quota has created in a month (``2026-11``); then it expires.

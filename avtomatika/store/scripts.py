@@ -50,6 +50,7 @@ LIST_JOBS = _load("list_jobs")
 OVERVIEW = _load("overview")
 SAMPLE = _load("sample", "statistics")
 READ_HISTORY = _load("read_history")
+WRITE_SCHEDULE = _load("write_schedule")
 
 
 class server_errors:

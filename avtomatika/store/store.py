@@ -38,6 +38,7 @@ from .overview import OverviewReader
 from .plans import Plans
 from .queues import Queues
 from .records import UnreadableJob
+from .schedules import Schedules
 from .scripts import QUARANTINE_JOB, ignore_call, note_call, server_errors
 from .server_info import ServerInfo, ServerInfoReader
 from .server_part import checked
@@ -84,6 +85,7 @@ class Store(JobWriter):
         self.overview = OverviewReader(server, router, registry=self.registry)
         self.job_revisions = JobRevisions(server)
         self.traffic = TrafficRecords(server, router)
+        self.schedules = Schedules(server)
         self.streams = JobStreams(server, max_bytes=max_stream_bytes)
 
     @classmethod

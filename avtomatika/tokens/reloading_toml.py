@@ -1,7 +1,8 @@
-"""A TOML file of sections with secrets, reloaded when it changes.
+"""A TOML file of sections, reloaded when it changes: secrets, or schedules.
 
 A file that was replaced (renamed over the old one) takes effect at once. One that is edited in place takes effect when
-it has stopped changing, because it may be half written. One that is missing, empty or invalid never takes effect.
+it has stopped changing, because it may be half written. One that is missing or invalid never takes effect, nor one of
+secrets that is empty.
 """
 
 import logging
@@ -51,7 +52,14 @@ class ReloadingToml(Generic[T]):
     """The sections of the file at *path*, each read by *add*; *what* names them in messages. Thread-safe."""
 
     def __init__(
-        self, path: Path, add: AddSection[T], *, fixed: Mapping[str, T], what: str, clock: Callable[[], float]
+        self,
+        path: Path,
+        add: AddSection[T],
+        *,
+        fixed: Mapping[str, T],
+        what: str,
+        clock: Callable[[], float],
+        has_secrets: bool = True,
     ) -> None:
         """*fixed* is added to every version. The file may be created later. Raises SettingsError if it is invalid."""
         self._path = path
@@ -59,6 +67,7 @@ class ReloadingToml(Generic[T]):
         self._fixed = fixed
         self._what = what
         self._clock = clock
+        self._has_secrets = has_secrets
         self._checking = Lock()
         #: The version seen last, whether it has been dealt with, and when it takes effect otherwise.
         self._seen = _signature_of(path)
@@ -114,7 +123,8 @@ class ReloadingToml(Generic[T]):
     def _read(self) -> Contents[T]:
         path = self._path
         try:
-            _warn_if_readable_by_others(path)
+            if self._has_secrets:
+                _warn_if_readable_by_others(path)
             text = path.read_text(encoding="utf-8")
             sections = tomllib.loads(text)
         except OSError as error:
@@ -127,8 +137,8 @@ class ReloadingToml(Generic[T]):
             try:
                 if isinstance(section, dict):
                     self._add(name, section, known)
-                elif name != REVOKE_ALL:
-                    raise SettingsError(f"{name!r} must be a section, [{name}], with a token")
+                elif name != REVOKE_ALL or not self._has_secrets:
+                    raise SettingsError(f"{name!r} must be a section, [{name}]")
                 elif not isinstance(section, bool):
                     raise SettingsError(f"{REVOKE_ALL} is {section!r}, but must be true or false")
                 else:
@@ -137,7 +147,7 @@ class ReloadingToml(Generic[T]):
                 raise SettingsError(f"{path}, line {_line_of(name, text)}: {error}") from None
         if revokes_all:
             return Contents(self._fixed, revokes_all=True)
-        if len(known) == len(self._fixed):
+        if self._has_secrets and len(known) == len(self._fixed):
             raise SettingsError(f"{path}: it names no {self._what}; to revoke all of them, write {REVOKE_ALL} = true")
         return Contents(known)
 

@@ -54,6 +54,7 @@ def test_a_new_job_is_shown(alice: FlaskClient) -> None:
         "priority": 3,
         "labels": {"team": "blue"},
         "retry_of": None,
+        "scheduled_at": None,
         "client": "alice",
         "initial_data": {"n": 1},
         "state_history": {},

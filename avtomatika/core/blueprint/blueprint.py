@@ -18,6 +18,7 @@ from avtomatika.errors import BlueprintError, HandlerError
 
 from .conditions import Condition, Field
 from .handler import Function, Handler, line_of
+from .scheduling import Scheduled
 
 H = TypeVar("H", bound=Function)
 
@@ -27,7 +28,7 @@ _ENDPOINT = re.compile(r"[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*")
 _NAME_RULE = "may contain letters, digits, '_' and '-', at most 64, and must not start with '_'"
 
 
-class Blueprint:
+class Blueprint(Scheduled):
     """A workflow.
 
     ``name`` is part of queue names and routing keys. With an ``api_endpoint``, jobs are created over HTTP by ``POST
@@ -68,6 +69,7 @@ class Blueprint:
         #: The handlers of each state in the order in which they are tried.
         self.handlers: dict[str, tuple[Handler, ...]] = {}
         self._data_stores: dict[str, Mapping[str, Json]] = {}
+        self.schedules = {}
         self._plan: Plan | None = None
         if not is_user_name(name):
             raise self._refusal(f"its name {_NAME_RULE}")

@@ -7,6 +7,7 @@ from typing import TypedDict
 from avtomatika.core.file_reference import FileReference, reference_of, references_in, with_values
 from avtomatika.core.job import Job, Json
 from avtomatika.core.jsonable import as_json
+from avtomatika.core.times import utc
 from avtomatika.errors import HandlerError
 
 from .actions import Actions
@@ -98,6 +99,12 @@ class JobContext:
         return self
 
     @property
+    def scheduled_at(self) -> str | None:
+        """The tick of the schedule that created the job, RFC 3339 in UTC; None for other jobs."""
+        scheduled_ms = self._job.scheduled_ms
+        return None if scheduled_ms is None else utc(scheduled_ms).isoformat().replace("+00:00", "Z")
+
+    @property
     def initial_data(self) -> dict[str, Json]:
         return self._copy("initial_data", self._job.initial_data)
 
@@ -114,7 +121,7 @@ class JobContext:
     @property
     def names(self) -> tuple[str, ...]:
         """All names that can be injected, for error messages."""
-        return tuple(dict.fromkeys((*INJECTED, *self._job.state_history, *self._job.initial_data)))
+        return tuple(dict.fromkeys((*INJECTED, "scheduled_at", *self._job.state_history, *self._job.initial_data)))
 
     def injected(self, name: str) -> object:
         """Return the value for a parameter called *name*. Raise KeyError if there is none."""
@@ -125,6 +132,8 @@ class JobContext:
         if name in self._job.state_history:
             return self._copy("state_history", self._job.state_history, name)[name]
         if name not in self._job.initial_data:
+            if name == "scheduled_at":
+                return self.scheduled_at
             raise KeyError(name)
         return self._copy("initial_data", self._job.initial_data, name)[name]
 

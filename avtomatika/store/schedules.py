@@ -1,0 +1,112 @@
+"""Schedules: their definitions and states, and the jobs of their ticks."""
+
+import logging
+from collections.abc import Callable, Sequence
+
+import orjson
+
+from avtomatika.core.machine import single_task
+from avtomatika.core.plan import Plan
+from avtomatika.core.schedule import LABEL, Schedule
+from avtomatika.core.schedule_state import ScheduleRecord
+from avtomatika.errors import AvtomatikaError, ConflictError, InvalidRequestError, NotFoundError
+from avtomatika.transport.scripts import Call
+
+from .creation import NewJob
+from .records import UNREADABLE
+from .scripts import WRITE_SCHEDULE
+from .server_part import ServerPart
+
+logger = logging.getLogger(__name__)
+
+#: The client of the jobs.
+CLIENT = "_schedules"
+#: Maximum schedules of a server, of one record (bytes), and of due schedules that one call returns.
+_MOST, _MOST_BYTES, _PAGE = 1000, 65_536, 50
+#: Attempts of a change while orchestrators change the state.
+_ATTEMPTS = 20
+
+
+class Schedules(ServerPart):
+    """The schedules of one server. Thread-safe; every method raises UnavailableError if the server is unreachable."""
+
+    def all(self) -> list[ScheduleRecord]:
+        """Return all schedules by name."""
+        [rows] = self._read([("HGETALL", self._keys.schedules())])
+        texts = dict(zip(rows[::2], rows[1::2], strict=True))
+        records = {name: _load(texts[name]) for name in sorted(texts)}
+        for name in (name for name, record in records.items() if record is None):
+            logger.error("ignoring the schedule %r, which this version cannot read", name.decode())
+        return [record for record in records.values() if record is not None]
+
+    def get(self, name: str) -> ScheduleRecord:
+        """Raises NotFoundError."""
+        found = self.find(name)
+        if found is None:
+            raise NotFoundError("schedule", name, known=[each.schedule.name for each in self.all()])
+        return found
+
+    def find(self, name: str) -> ScheduleRecord | None:
+        """Return the schedule *name*, if it exists."""
+        [text] = self._read([("HGET", self._keys.schedules(), name)])
+        return None if text is None else _load(text)
+
+    def due(self, now_ms: int) -> list[ScheduleRecord]:
+        """Return schedules that are due, the first ones first, up to a limit per call."""
+        due = ("ZRANGE", self._keys.due_schedules(), "-inf", now_ms, "BYSCORE", "LIMIT", 0, _PAGE)
+        [names] = self._read([due])
+        [texts] = self._read([("HMGET", self._keys.schedules(), *map(bytes.decode, names))]) if names else [[]]
+        return [record for text in texts if text is not None and (record := _load(text)) is not None]
+
+    def write(self, before: ScheduleRecord | None, after: ScheduleRecord | None) -> bool:
+        """Replace *before* by *after*, None if there is no record; return False if it has changed meanwhile.
+
+        Raises InvalidRequestError if it is too large, ConflictError if there are too many schedules.
+        """
+        some = after or before
+        assert some is not None  # noqa: S101 - for the type checker
+        text = b"" if after is None else orjson.dumps(after.dump())
+        if len(text) > _MOST_BYTES:
+            message = f"the schedule has {len(text)} bytes of JSON, but at most {_MOST_BYTES} are kept"
+            raise InvalidRequestError(message, fields={"initial_data": [message]})
+        check = "" if after is None or after.check_ms is None else after.check_ms
+        keys = [self._keys.schedules(), self._keys.due_schedules()]
+        args = [some.schedule.name, b"" if before is None else before.stored, text, check, _MOST]
+        reply = self._run(Call(WRITE_SCHEDULE, keys, args))
+        if reply == b"FULL":
+            raise ConflictError(f"there are {_MOST} schedules already: remove some")
+        return bool(reply == b"OK")
+
+    def change(self, name: str, changed: Callable[[ScheduleRecord], ScheduleRecord | None]) -> ScheduleRecord | None:
+        """Replace the record by what *changed* returns for it. Raises NotFoundError, and what *changed* raises."""
+        for _ in range(_ATTEMPTS):
+            before = self.get(name)
+            after = changed(before)
+            if self.write(before, after):
+                return after
+        raise ConflictError(f"the schedule {name!r} is changed too often: try again")
+
+
+def jobs_at(schedule: Schedule, plan: Plan | None, ticks: Sequence[int]) -> list[NewJob]:
+    """Return the job of each tick: the same tick never creates two. *plan* is that of its blueprint, if it has one."""
+    return [
+        NewJob(
+            plan=plan or single_task.PLAN,
+            client=CLIENT,
+            skill=schedule.skill,
+            initial_data=schedule.initial_data,
+            labels={**schedule.labels, LABEL: schedule.name},
+            priority=schedule.priority,
+            scheduled_ms=tick,
+            idempotency_key=f"{schedule.name} {tick}",
+        )
+        for tick in ticks
+    ]
+
+
+def _load(text: bytes) -> ScheduleRecord | None:
+    """Return the record, or None if this version cannot read it."""
+    try:
+        return ScheduleRecord.load(orjson.loads(text), text)
+    except (*UNREADABLE, AvtomatikaError):
+        return None
