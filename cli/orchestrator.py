@@ -2,7 +2,6 @@
 
 import gc
 import logging
-import signal
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from functools import partial
@@ -27,6 +26,7 @@ from avtomatika.orchestrator.handler_runner import HandlerRunner
 from avtomatika.orchestrator.loop import Orchestrator
 from avtomatika.orchestrator.unit_of_work import HandlerServices
 from avtomatika.settings import Settings
+from avtomatika.stop_signals import calling_on_signals
 from avtomatika.store import Keyring, RedisData, Store, Sweeper, WorkerRegistry
 from avtomatika.store.cleanups import CleanupTimes
 from avtomatika.tokens import Clients, Workers
@@ -124,8 +124,6 @@ def _run(blueprints: Sequence[Blueprint], queues: Sequence[str], settings: Setti
         for orchestrator in running:
             orchestrator.stop()
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, stop)
     _reduce_garbage_collection()
 
     def serve() -> None:
@@ -137,7 +135,8 @@ def _run(blueprints: Sequence[Blueprint], queues: Sequence[str], settings: Setti
                 logger.info("consuming from %s", ", ".join(queues))
                 orchestrator.run()
 
-    backoff.run(serve, until=lambda: stopping.is_set() or running, wait=stopping.wait, errors=UnavailableError)
+    with calling_on_signals(stop):
+        backoff.run(serve, until=lambda: stopping.is_set() or running, wait=stopping.wait, errors=UnavailableError)
     return not stopping.is_set() and any(orchestrator.needs_restart for orchestrator in running)
 
 

@@ -25,6 +25,7 @@ MAY_IMPORT = {
     "loading": {"core", "errors"},
     "drawing": {"errors"},
     "log_limits": set(),
+    "stop_signals": set(),
     "diagnosis": {"store", "tokens", "core", "errors"},
     "client": {
         "addresses",
@@ -53,6 +54,7 @@ MAY_IMPORT = {
         "addresses",
         "environment",
         "local_files",
+        "stop_signals",
         "schemas",
         "core",
         "errors",

@@ -2,7 +2,7 @@
 
 import logging
 from asyncio import CancelledError
-from collections.abc import Callable, Generator
+from collections.abc import Awaitable, Callable, Generator
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field, replace
 from time import monotonic
@@ -57,52 +57,45 @@ class TaskExecution:
 
     def run(self) -> None:
         """Run a sync skill. No exception leaves it, not even SystemExit, since a skill must not stop the worker."""
-        files = TaskFiles(self.storage, self.task, Cancellation(self._is_cancelled, self._report_transfer))
-        try:
-            self._start()
-            context = TaskContext(files.download_inputs(), *self._context, Files(files), open_stream=self._open_stream)
-            call = wrap(self._call_skill, self.skill.middleware)
-            outer = current_sender.set(self._send_chunk)
-            try:
-                result = self._returned(call(context))
-            finally:
-                current_sender.reset(outer)
-            self._finish(result, files.upload_outputs(result.data))
-            if self.is_oversize and self.storage.bucket is not None:
-                self._store_large_values(files)
-        except BaseException as problem:
-            self._fail(files.fault_of(problem) or problem)
-        finally:
-            self._close(files)
+        with suppress(StopIteration):
+            self._run(TaskContext, Files, self._call_skill, _call).send(None)  # nothing in it suspends
 
     async def run_async(self) -> None:
         """Run an async skill; no exception leaves it. Files are transferred in threads, which do not block the event
         loop."""
+        await self._run(AsyncTaskContext, AsyncFiles, self._call_skill_async, self.storage.run_in_thread)
+
+    async def _run(
+        self,
+        context_type: Callable[..., Any],
+        files_type: Callable[[TaskFiles], Any],
+        call_skill: Callable[[Any], Any],
+        transfer: Callable[[Callable[[], Any]], Awaitable[Any]],
+    ) -> None:
         files = TaskFiles(self.storage, self.task, Cancellation(self._is_cancelled, self._report_transfer))
         try:
             self._start()
-            task = await self.storage.run_in_thread(files.download_inputs) if files.has_inputs else self.task
-            context = AsyncTaskContext(task, *self._context, AsyncFiles(files), open_stream=self._open_stream)
-            call = wrap(self._call_skill_async, self.skill.middleware)
-            current_sender.set(self._send_chunk)  # of this coroutine and those that it starts
-            result = self._returned(await call(context))
+            task = await transfer(files.download_inputs) if files.has_inputs else self.task
+            arguments = self.worker_id, self.on_progress, self._is_cancelled, files_type(files)
+            context = context_type(task, *arguments, open_stream=self._open_stream)
+            outer = current_sender.set(self._send_chunk)  # of this thread or coroutine, and coroutines that it starts
+            try:
+                called = wrap(call_skill, self.skill.middleware)(context)
+                result = self._returned(await called if self.skill.is_async else called)
+            finally:
+                current_sender.reset(outer)
             data = result.data
             if files.has_outputs(data):
-                data = await self.storage.run_in_thread(lambda: files.upload_outputs(data))
+                data = await transfer(lambda: files.upload_outputs(data))
             self._finish(result, data)
             if self.is_oversize and self.storage.bucket is not None:
-                await self.storage.run_in_thread(lambda: self._store_large_values(files))
+                await transfer(lambda: self._store_large_values(files))
         except BaseException as problem:
             self._fail(files.fault_of(problem) or problem)
         finally:
             while files.has_folder:
                 with suppress(CancelledError):  # the first cancellation was handled; transfers check for themselves
-                    await self.storage.run_in_thread(lambda: self._close(files))
-
-    @property
-    def _context(self) -> tuple[str, Callable[[Progress], None], Callable[[], bool]]:
-        """The common part of both contexts."""
-        return self.worker_id, self.on_progress, self._is_cancelled
+                    await transfer(lambda: self._close(files))
 
     @property
     def is_oversize(self) -> bool:
@@ -228,3 +221,7 @@ class TaskExecution:
     def _ms(self) -> int:
         """Milliseconds since the start."""
         return 0 if self.started_at is None else round((monotonic() - self.started_at) * 1000)
+
+
+async def _call(function: Callable[[], Any]) -> Any:
+    return function()

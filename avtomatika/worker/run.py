@@ -5,12 +5,10 @@ import logging
 import os
 import signal
 import sys
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
-from types import FrameType
 from typing import NoReturn
 
 from avtomatika import broker
@@ -20,6 +18,7 @@ from avtomatika.files.cache import Cache
 from avtomatika.files.payload import PayloadFolder
 from avtomatika.files.task_storage import TaskStorage
 from avtomatika.loading import load_object
+from avtomatika.stop_signals import calling_on_signals
 
 from .config import WorkerConfig
 from .execution import TaskExecution
@@ -77,13 +76,22 @@ def run_worker(worker: Worker, *, on_forked: Callable[[], None] = lambda: None) 
     kind = f" ({worker.worker_type})" if worker.worker_type else ""
     addresses = ", ".join(map(str, config.addresses))
     logger.info("worker %s%s takes %s from %s", config.worker_id, kind, ", ".join(worker.skills), addresses)
+    received: list[int] = []
+
+    def stop(number: int) -> None:
+        if received:
+            os._exit(128 + number)
+        received.append(number)
+        logger.info("%s: shutting down: waiting for running tasks", signal.Signals(number).name)
+        link.stop()
+
     with (
         closing(storage),
         closing(processes),
         closing(spool),
         closing(suspension),
         _health(shared),
-        _stop_on_signals(link) as received,
+        calling_on_signals(stop),
     ):
         link.run()
     logger.info("worker %s has stopped", config.worker_id)
@@ -273,27 +281,3 @@ def _identity(worker: Worker, config: WorkerConfig) -> Identity:
         costs=worker.costs if config.costs is None else config.costs,
         concurrency=config.concurrency,
     )
-
-
-@contextmanager
-def _stop_on_signals(link: Link) -> Iterator[Sequence[int]]:
-    """Stop *link* on SIGTERM and SIGINT, and yield the list of received signals. Has no effect outside the main thread,
-    where Python does not allow signal handlers."""
-    received: list[int] = []
-    if threading.current_thread() is not threading.main_thread():
-        yield received
-        return
-
-    def on_signal(number: int, _: FrameType | None) -> None:
-        if received:
-            os._exit(128 + number)
-        received.append(number)
-        logger.info("%s: shutting down: waiting for running tasks", signal.Signals(number).name)
-        link.stop()
-
-    before = {number: signal.signal(number, on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield received
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

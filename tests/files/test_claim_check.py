@@ -23,7 +23,9 @@ from avtomatika.files.config import S3Config
 from avtomatika.files.job_values import MAX_LOADED_BYTES, JobValues
 from avtomatika.files.task_files import TaskFiles, store_large_values
 from avtomatika.files.task_storage import TaskStorage
-from avtomatika.worker.links.oversize import OversizeResult, OversizeResults
+from avtomatika.worker.links.oversize import OversizeResults
+from avtomatika.worker.links.pending import PendingResult
+from avtomatika.worker.spool import SpooledResult
 
 from ..support.http_proxy import HttpProxy, busy
 from ..support.object_storage import ObjectStorage
@@ -193,20 +195,20 @@ def test_without_s3_a_result_is_kept_until_its_time_is_over(make_storage: Callab
     results = OversizeResults(make_storage(None, max_inline_bytes=LIMIT), ttl_seconds=60)
 
     assert "S3_BUCKET, or raise the limit" in str(results.reason_to_keep(oversize, age_seconds=59))
-    spooled = OversizeResult.from_json(orjson.loads(orjson.dumps(oversize.as_json())))
-    assert spooled is not None
-    assert (spooled.result, spooled.task) == (oversize.result, oversize.task)
+    content = orjson.loads(orjson.dumps(oversize.as_json()))
+    spooled = PendingResult.from_spool(SpooledResult("here", oversize.task_id, 1, content, Path("result.json")))
+    assert (spooled.result, spooled.task, spooled.message) == (oversize.result, oversize.task, None)
     assert results.reason_to_keep(spooled, age_seconds=60) is None
     assert spooled.result.error is not None
     assert spooled.result.error["code"] == "RESULT_TOO_LARGE"
 
 
-def _oversize(data: Any) -> OversizeResult:
+def _oversize(data: Any) -> PendingResult:
     result = Result(JOB, f"{JOB}.0.0", 1, "success", data, None, "worker-1", 5)
-    return OversizeResult(task({}, job_id=JOB), result, orjson.dumps(data), {}, "tag")
+    return PendingResult(task({}, job_id=JOB), result, orjson.dumps(data), tag="tag")
 
 
-def _reasons(results: OversizeResults, oversize: OversizeResult) -> Iterator[str]:
+def _reasons(results: OversizeResults, oversize: PendingResult) -> Iterator[str]:
     deadline = monotonic() + 30
     while (reason := results.reason_to_keep(oversize, age_seconds=0)) is not None:
         assert monotonic() < deadline

@@ -116,8 +116,8 @@ class BrokerLink:
 
     def _in_flight(self) -> list[TaskExecution]:
         """Return executions from this broker whose results are not sent."""
-        unsent = [] if self._outbox is None else [pending.content for pending in self._outbox.unsent]
-        return [*self._runtime.in_flight, *(each for each in unsent if isinstance(each, TaskExecution))]
+        unsent = [] if self._outbox is None else self._outbox.unsent
+        return [*self._runtime.in_flight, *(each.execution for each in unsent if each.execution is not None)]
 
     # ------------------------------------------------------------ take
 

@@ -15,7 +15,7 @@ from avtomatika.worker.execution import TaskExecution
 
 from .http_results import HttpResultSender, Peers
 from .identity import Identity
-from .outbox import PendingResult, send_each
+from .pending import PendingResult, send_each
 from .scheduler import LinkSlot
 
 logger = logging.getLogger(__name__)
@@ -86,10 +86,8 @@ class Handoff:
     def deliver(self, results: deque[PendingResult]) -> None:
         """Deliver results of adopted tasks and remove them from *results*. Raises AvtomatikaError if the rest must
         wait."""
-        dropped = send_each(
-            results, lambda pending: self._result_sender.deliver(self._result_sender.prepare(pending.content))
-        )
-        self.release(pending.content for pending in dropped)
+        dropped = send_each(results, self._result_sender.deliver)
+        self.release(pending.execution for pending in dropped if pending.execution is not None)
 
     def release(self, executions: Iterable[TaskExecution]) -> None:
         """Stop naming these tasks; the next heartbeat over HTTP requeues them."""

@@ -14,16 +14,12 @@ from uuid import uuid4
 from orjson import Fragment
 
 from avtomatika.addresses import Address
-from avtomatika.core.events import Result
 from avtomatika.errors import InvalidRequestError, NoRouteError, UnauthorizedError, UnavailableError
 from avtomatika.schemas import wire
-from avtomatika.worker.execution import TaskExecution
-from avtomatika.worker.spool import SpooledResult
 
 from .http_client import HttpClient, RequestTooLargeError
 from .identity import Identity
-from .outbox import PendingResult, send_each
-from .oversize import OversizeResult
+from .pending import PendingResult, send_each
 from .scheduler import LinkSlot
 
 logger = logging.getLogger(__name__)
@@ -87,32 +83,12 @@ class HttpResultSender:
         self.in_flight: dict[str, object] = {}
         slot.set_in_flight(self.in_flight)
 
-    def prepare(self, execution: TaskExecution) -> PendingResult:
-        return PendingResult(
-            execution.task.task_id,
-            execution.task.attempt,
-            _body(execution.result, execution.encoded, self._identity.worker_id),
-        )
+    def prepare(self, pending: PendingResult) -> None:
+        """Do nothing: the body is the same whoever sends it."""
 
-    def serialize(self, pending: PendingResult) -> Mapping[str, Any]:
-        content: dict[str, Any] = pending.content
-        return content
-
-    def deserialize(self, spooled: SpooledResult) -> PendingResult:
-        pending = PendingResult(spooled.task_id, spooled.attempt, dict(spooled.content), spooled.path)
-        if self._is_own(pending):
-            self.in_flight[pending.task_id] = pending
-        return pending
-
-    def keep(self, execution: TaskExecution) -> OversizeResult:
-        return OversizeResult.of(execution, {})
-
-    def on_kept(self, oversize: OversizeResult) -> None:
-        if oversize.result.worker_id == self._identity.worker_id:  # heartbeats renew its lease
-            self.in_flight.setdefault(oversize.task.task_id, oversize)
-
-    def content_of(self, oversize: OversizeResult) -> Mapping[str, Any]:
-        return _body(oversize.result, oversize.encoded, str(oversize.result.worker_id))
+    def on_kept(self, pending: PendingResult) -> None:
+        if self._is_own(pending):  # heartbeats renew its lease
+            self.in_flight.setdefault(pending.task_id, pending)
 
     def send(self, results: deque[PendingResult]) -> None:
         for pending in send_each(results, self.deliver):
@@ -141,7 +117,7 @@ class HttpResultSender:
         """Deliver one result. Raises an error if it may be accepted later."""
         refusals = (InvalidRequestError,) if self._is_own(pending) else (InvalidRequestError, UnauthorizedError)
         try:
-            answer = self._peers.request("/_worker/tasks/result", pending.content) or {}
+            answer = self._peers.request("/_worker/tasks/result", _body(pending)) or {}
         except RequestTooLargeError as error:  # a restarted server may have a higher MAX_INLINE_BYTES
             raise NoRouteError("", "", f"{error}; raise its MAX_INLINE_BYTES") from error
         except refusals as error:
@@ -160,7 +136,7 @@ class HttpResultSender:
 
     def _is_own(self, pending: PendingResult) -> bool:
         """Return whether it is from this worker, not from one with another id that left it in the spool."""
-        return bool(pending.content["worker_id"] == self._identity.worker_id)
+        return pending.result.worker_id == self._identity.worker_id
 
 
 def _event(
@@ -179,22 +155,20 @@ def _event(
     }
 
 
-def _body(result: Result | None, encoded: bytes | None, worker_id: str) -> dict[str, Any]:
-    """Return a result as the gateway's request body; *encoded* are its data as JSON. A retry sends the same bytes,
-    which the gateway recognizes."""
-    if result is None:
-        raise RuntimeError("the task has no result yet")
+def _body(pending: PendingResult) -> dict[str, Any]:
+    """Return a result as the gateway's request body. A retry sends the same bytes, which the gateway recognizes."""
+    result = pending.result
     body: dict[str, Any] = {
         "job_id": result.job_id,
         "task_id": result.task_id,
         "attempt": result.attempt,
-        "worker_id": worker_id,
+        "worker_id": result.worker_id,
         "status": result.status,
         "costs": {"execution_time_seconds": (result.duration_ms or 0) / 1000},
-        "timestamp": int(time()),
+        "timestamp": pending.finished_at,
     }
     if result.data is not None:
-        data = result.data if encoded is None else Fragment(encoded)
+        data = result.data if pending.encoded is None else Fragment(pending.encoded)
         body["data"] = data if isinstance(result.data, dict) else {"result": data}
     if result.error is not None:
         body["error"] = dict(result.error)

@@ -17,7 +17,7 @@ class Link(Protocol):
         """Take tasks and send results until :meth:`stop`; then drain running tasks and requeue unfinished ones."""
 
     def stop(self) -> None:
-        """Take no new tasks. Returns at once; safe in signal handlers."""
+        """Take no new tasks. Returns at once. Any thread may call it, but no signal handler."""
 
 
 class LinkGroup:

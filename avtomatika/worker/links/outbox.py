@@ -6,21 +6,19 @@ How they are sent depends on the link's :class:`ResultSender`.
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Iterable, Sequence
 from time import monotonic, time
-from typing import Any, Protocol
+from typing import Protocol
 
 from avtomatika.broker.backoff import Backoff
-from avtomatika.errors import AvtomatikaError, NoRouteError, UnavailableError
+from avtomatika.errors import AvtomatikaError, UnavailableError
 from avtomatika.schemas import wire
-from avtomatika.worker.execution import TaskExecution
 from avtomatika.worker.runtime import Runtime
-from avtomatika.worker.spool import SpooledResult, SpoolPartition
+from avtomatika.worker.spool import SpoolPartition
 from avtomatika.worker.stream_buffer import StreamBuffer
 
-from .oversize import OversizeResult, OversizeResults, kept_notice
+from .oversize import OversizeResults, kept_notice
+from .pending import PendingResult
 
 logger = logging.getLogger(__name__)
 
@@ -30,56 +28,20 @@ _IDLE_SECONDS = 10.0
 _LAST_PAUSE_SECONDS = 0.1
 #: After this many failures a stopping link leaves its results to the spool.
 _LAST_TRIES = 5
-#: Delay before an unroutable result is sent again ...
-_DEFER_SECONDS = 2.0
-#: ... and the time after which it is dropped.
-_MAX_DEFER_SECONDS = 24 * 3600.0
 #: Delay before a result that is too large is checked again; while it is being stored.
 _KEPT_SECONDS, _STORING_SECONDS = 60.0, 0.5
 #: Results wait for chunks that were refused until this many failures.
 _CHUNK_TRIES = 10
 
 
-@dataclass(slots=True, eq=False)
-class PendingResult:
-    """A result to be sent; *content* belongs to the sender, or is an OversizeResult; *path* is its file in the spool.
-
-    It is not sent before ``due_at``, a monotonic time.
-    """
-
-    task_id: str
-    attempt: int
-    content: Any
-    path: Path | None = None
-    due_at: float = 0.0
-    written_at: float = field(default_factory=monotonic)
-
-    def defer(self) -> bool:
-        """Postpone it; return False if it was postponed for too long."""
-        self.due_at = monotonic() + _DEFER_SECONDS
-        return self.due_at - self.written_at < _MAX_DEFER_SECONDS
-
-
 class ResultSender(Protocol):
     """Sends results to where their tasks came from."""
 
-    def prepare(self, execution: TaskExecution) -> PendingResult:
-        """Return the pending result of a finished execution."""
+    def prepare(self, pending: PendingResult) -> None:
+        """Complete a result before it is written to the spool, from where another worker may send it."""
 
-    def serialize(self, pending: PendingResult) -> Mapping[str, Any]:
-        """Return the content as JSON for the spool. It must not contain a token."""
-
-    def deserialize(self, spooled: SpooledResult) -> PendingResult:
-        """Restore a spooled result, possibly of a worker that has exited."""
-
-    def keep(self, execution: TaskExecution) -> OversizeResult:
-        """Return the result of an execution that is too large to be sent."""
-
-    def on_kept(self, oversize: OversizeResult) -> None:
-        """Take the task off its queue, or keep its lease: *oversize* is in the spool."""
-
-    def content_of(self, oversize: OversizeResult) -> Any:
-        """Return the content of a pending result that can be sent now."""
+    def on_kept(self, pending: PendingResult) -> None:
+        """Take the task off its queue, or keep its lease: the result is in the spool."""
 
     def send(self, results: deque[PendingResult]) -> None:
         """Send *results* in order and remove sent and dropped ones.
@@ -95,25 +57,6 @@ class ResultSender(Protocol):
 
     def abort(self) -> None:
         """Abort a running request. Any thread may call it."""
-
-
-def send_each(results: deque[PendingResult], send: Callable[[PendingResult], None]) -> list[PendingResult]:
-    """Call *send* for each result, and remove it from *results*. Unroutable results are deferred, since a binding may
-    be missing for a moment. Return those that were dropped."""
-    deferred: list[PendingResult] = []
-    dropped: list[PendingResult] = []
-    try:
-        while results:
-            pending = results[0]
-            try:
-                send(pending)
-            except NoRouteError as error:
-                (deferred if pending.defer() else dropped).append(pending)
-                logger.warning("task %s: its result cannot be routed yet: %s", pending.task_id, error)
-            results.popleft()
-    finally:
-        results.extend(deferred)
-    return dropped
 
 
 class Outbox:
@@ -135,12 +78,9 @@ class Outbox:
         """Start the thread, first with results left in the spool."""
         for spooled in () if self._partition is None else self._partition.take_orphaned():
             logger.info("task %s, attempt %d: sending its spooled result", spooled.task_id, spooled.attempt)
-            oversize = OversizeResult.from_json(spooled.content)
-            self._unsent.append(
-                self._sender.deserialize(spooled)
-                if oversize is None
-                else PendingResult(spooled.task_id, spooled.attempt, oversize, spooled.path)
-            )
+            pending = PendingResult.from_spool(spooled)
+            self._sender.on_kept(pending)
+            self._unsent.append(pending)
         self._thread.start()
 
     def finish(self, timeout_seconds: float) -> bool:
@@ -155,9 +95,7 @@ class Outbox:
     def deferred(self) -> int:
         """Number of results that wait for a binding."""
         now = monotonic()
-        return sum(
-            pending.due_at > now and not isinstance(pending.content, OversizeResult) for pending in list(self._unsent)
-        )
+        return sum(pending.due_at > now and pending.is_leased for pending in list(self._unsent))
 
     @property
     def unsent(self) -> list[PendingResult]:
@@ -193,11 +131,7 @@ class Outbox:
         self._runtime.mark_alive("outbox")
         reports, streams = self._runtime.reports, self._runtime.streams
         collected = self._runtime.collect(min(_IDLE_SECONDS, reports.wait_seconds, streams.wait_seconds, self._due_in))
-        for execution in collected:
-            pending = self._sender.prepare(execution)
-            if execution.is_oversize:
-                pending.content = self._sender.keep(execution)
-            self._unsent.append(pending)
+        self._unsent.extend(map(PendingResult.of, collected))
         is_ending = streams.close(collected)
         self._send_chunks(streams, flush=is_ending or self._due_in == 0)
         if due_reports := reports.due():
@@ -231,34 +165,31 @@ class Outbox:
 
     def _is_sendable(self, pending: PendingResult) -> bool:
         """Return whether the result is small enough; otherwise keep it in the spool and report why."""
-        oversize = pending.content
-        if not isinstance(oversize, OversizeResult):
-            return True
-        reason = self._oversize.reason_to_keep(oversize, age_seconds=_age_seconds(pending))
+        reason = self._oversize.reason_to_keep(pending, age_seconds=_age_seconds(pending))
         if reason is None:
-            pending.content = self._sender.content_of(oversize)
             return True
-        pending.due_at = monotonic() + (_KEPT_SECONDS if oversize.upload is None else _STORING_SECONDS)
+        pending.due_at = monotonic() + (_KEPT_SECONDS if pending.upload is None else _STORING_SECONDS)
+        pending.execution = None
         if pending.path is None:
             logger.error("task %s: %s; it is kept in the spool", pending.task_id, reason)
-            self._spool(pending)
-        if reason != oversize.reported and self._send_progress([kept_notice(oversize, reason)]):
-            oversize.reported = reason
+            self._write(pending)
+        if reason != pending.reported and self._send_progress([kept_notice(pending, reason)]):
+            pending.reported = reason
         if pending.path is not None:
-            self._sender.on_kept(oversize)
+            self._sender.on_kept(pending)
         return False
 
     def _spool_unsent(self) -> None:
         """Write unsent results to the spool."""
         for pending in self._unsent:
             if pending.path is None:
-                self._spool(pending)
+                if self._oversize.fits(pending):
+                    self._sender.prepare(pending)
+                self._write(pending)
 
-    def _spool(self, pending: PendingResult) -> None:
+    def _write(self, pending: PendingResult) -> None:
         if self._partition is not None:
-            is_oversize = isinstance(pending.content, OversizeResult)
-            content = pending.content.as_json() if is_oversize else self._sender.serialize(pending)
-            pending.path = self._partition.save(pending.task_id, pending.attempt, content)
+            pending.path = self._partition.save(pending.task_id, pending.task.attempt, pending.as_json())
 
     def _remove_spooled(self, sent: Iterable[PendingResult]) -> None:
         for pending in sent:

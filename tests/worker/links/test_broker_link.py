@@ -13,7 +13,7 @@ from avtomatika import Worker
 from avtomatika.core.plan import REQUESTS
 from avtomatika.errors import InvalidInputError, PermanentError, TransientError
 from avtomatika.schemas import wire
-from avtomatika.worker.links import broker_link as broker_link, outbox
+from avtomatika.worker.links import broker_link as broker_link, pending
 from avtomatika.worker.links.broker_link import BrokerLink
 
 from ...support.scripted_orchestrator import DEADLINE_SECONDS, Office, task
@@ -247,13 +247,13 @@ def test_a_result_waits_for_a_binding_that_is_missing_and_holds_up_no_other(offi
 def test_a_result_that_leads_nowhere_for_long_is_given_up(
     office: Office, run_link: RunLink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(outbox, "_MAX_DEFER_SECONDS", 0.0)
+    monkeypatch.setattr(pending, "_MAX_DEFER_SECONDS", 0.0)
     run_link(make_worker())
     office.give_text(wire.dump_task(replace(task(0, {}), reply_prefix="video@00000000.nowhere")))
 
-    [pending] = office.dead_letters("work")
+    [letter] = office.dead_letters("work")
 
-    assert pending[b"reason"] == b"no_answer"
+    assert letter[b"reason"] == b"no_answer"
 
 
 # ---------------------------------------------------------------- when the broker is away
