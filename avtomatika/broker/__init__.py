@@ -22,11 +22,10 @@ from .worker_messages import (
     dead_letter_headers,
     forwarded_headers,
     heartbeat,
+    notice,
     registration,
     reply_key,
     result_message,
-    stream_chunks,
-    task_progress,
     task_started,
     tasks_started,
 )

@@ -17,6 +17,15 @@ from .topology import HEARTBEAT, PROGRESS, REGISTER, TAKEN
 
 #: Expiry of registrations and heartbeats: an orchestrator that was down must not take old ones as current.
 NOTICE_TTL_SECONDS = 30.0
+#: Routing keys of notices.
+_KEYS = {
+    wire.TaskStarted: TAKEN,
+    wire.TasksStarted: TAKEN,
+    wire.Progress: PROGRESS,
+    wire.StreamChunks: PROGRESS,
+    wire.Registered: REGISTER,
+    wire.Heartbeat: HEARTBEAT,
+}
 #: Outcomes valid for every task; others must be declared by the task.
 _ALWAYS = frozenset({"success", "failure", "cancelled"})
 
@@ -58,10 +67,16 @@ def reply_key(task: wire.TaskMessage, result: Result) -> str:
     return f"{task.reply_prefix}.{result.status if is_known else '_unknown'}"
 
 
+def notice(notice: wire.Notice, signer: Signer | None = None) -> Outgoing:
+    """Build the message with what a worker reports."""
+    key = _KEYS[type(notice)]
+    ttl_seconds = NOTICE_TTL_SECONDS if key in (REGISTER, HEARTBEAT) else None
+    return Outgoing(WORKERS, key, wire.dump_notice(notice, signer), ttl_seconds=ttl_seconds)
+
+
 def task_started(task: wire.TaskMessage, worker_id: str, *, signer: Signer | None = None) -> Outgoing:
     """Build the notice that *worker_id* has started *task*."""
-    taken = wire.TaskStarted(task.job_id, task.task_id, task.attempt, worker_id, task.state)
-    return Outgoing(WORKERS, TAKEN, wire.dump_notice(taken, signer))
+    return notice(wire.TaskStarted(task.job_id, task.task_id, task.attempt, worker_id, task.state), signer)
 
 
 def tasks_started(tasks: Sequence[wire.TaskMessage], worker_id: str, *, signer: Signer | None = None) -> Outgoing:
@@ -69,33 +84,17 @@ def tasks_started(tasks: Sequence[wire.TaskMessage], worker_id: str, *, signer: 
     if len(tasks) == 1:
         return task_started(tasks[0], worker_id, signer=signer)
     rows = [(task.job_id, task.task_id, task.attempt, task.state) for task in tasks]
-    return Outgoing(WORKERS, TAKEN, wire.dump_notice(wire.TasksStarted(worker_id, rows), signer))
-
-
-def task_progress(progress: wire.Progress, *, signer: Signer | None = None) -> Outgoing:
-    """Build the notice of a task's progress."""
-    return Outgoing(WORKERS, PROGRESS, wire.dump_notice(progress, signer))
-
-
-def stream_chunks(chunks: wire.StreamChunks, *, signer: Signer | None = None) -> Outgoing:
-    """Build the notice of what skills wrote and logged."""
-    return Outgoing(WORKERS, PROGRESS, wire.dump_notice(chunks, signer))
+    return notice(wire.TasksStarted(worker_id, rows), signer)
 
 
 def registration(body: Mapping[str, Any], *, signer: Signer | None = None) -> Outgoing:
     """Build the notice that registers a worker and its skills."""
-    return Outgoing(
-        WORKERS,
-        REGISTER,
-        wire.dump_notice(wire.Registered(body["worker_id"], registration_record(body)), signer),
-        ttl_seconds=NOTICE_TTL_SECONDS,
-    )
+    return notice(wire.Registered(body["worker_id"], registration_record(body)), signer)
 
 
 def heartbeat(body: Mapping[str, Any], *, signer: Signer | None = None) -> Outgoing:
     """Build the notice of a worker's heartbeat and status."""
-    beat = wire.Heartbeat(body["worker_id"], heartbeat_status(body))
-    return Outgoing(WORKERS, HEARTBEAT, wire.dump_notice(beat, signer), ttl_seconds=NOTICE_TTL_SECONDS)
+    return notice(wire.Heartbeat(body["worker_id"], heartbeat_status(body)), signer)
 
 
 def control_message(control: wire.Control) -> Outgoing:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -68,58 +69,57 @@ class Inputs:
     def download(self, locations: Iterable[Location]) -> list[str]:
         """Download *locations* and return their local paths in the same order. Raise TaskError."""
         wanted = list(locations)
-        s3 = self._storage.s3()
-        policy = self._policy(s3)
         for location in wanted:
-            policy.check_key(location)
-        found = self._stat(s3, wanted)
+            self._policy.check_key(location)
+        found = self._stat(wanted)
         for location, objects in zip(wanted, found, strict=True):
-            self._check_owner(s3, policy, location, objects)
+            self._check_owner(location, objects)
         self._check_space([info.size for objects in found for info in objects])
         inputs = [self._plan(location, objects) for location, objects in zip(wanted, found, strict=True)]
-        self._download(s3, [file for planned in inputs for file in planned.files])
+        self._download([file for planned in inputs for file in planned.files])
         for downloaded in inputs:
             self._record(downloaded)
         return [str(downloaded.path) for downloaded in inputs]
 
     def load_values(self, references: Iterable[FileReference]) -> dict[str, Json]:
         """Return the values of *references* by URI. Raise TaskError: TransientError if one is missing or different."""
-        s3 = self._storage.s3()
-        policy = self._policy(s3)
         found: dict[str, Json] = {}
         for reference in references:
             if reference.uri in found:
                 continue
             self._cancellation.check()
-            location = policy.authorize(reference.uri, lambda place: s3.stat(place).client)
+            location = self._policy.authorize(reference.uri, lambda place: self._s3.stat(place).client)
             self._check_space([reference.size])
-            found[reference.uri] = claim_check.load(reference, location, s3.read)
+            found[reference.uri] = claim_check.load(reference, location, self._s3.read)
         return found
 
     def list_objects(self, prefix: Location) -> list[ObjectInfo]:
         """Return the objects whose keys start with that of *prefix*. Raise TaskError."""
-        s3 = self._storage.s3()
-        policy = self._policy(s3)
-        policy.check_prefix(prefix)
-        found = s3.list_all(prefix)
-        self._check_owner(s3, policy, prefix, found)
+        self._policy.check_prefix(prefix)
+        found = self._s3.list_all(prefix)
+        self._check_owner(prefix, found)
         return found
 
-    def _policy(self, s3: S3Transfer) -> AccessPolicy:
-        return AccessPolicy(s3.config, self._task.job_id, self._task.client)
+    @cached_property
+    def _s3(self) -> S3Transfer:
+        return self._storage.s3()
 
-    def _stat(self, s3: S3Transfer, locations: Sequence[Location]) -> list[list[ObjectInfo]]:
-        folders = {location: s3.list_all(location) for location in locations if location.is_folder}
+    @cached_property
+    def _policy(self) -> AccessPolicy:
+        return AccessPolicy(self._s3.config, self._task.job_id, self._task.client)
+
+    def _stat(self, locations: Sequence[Location]) -> list[list[ObjectInfo]]:
+        folders = {location: self._s3.list_all(location) for location in locations if location.is_folder}
         single = [location for location in locations if not location.is_folder]
-        infos = dict(zip(single, self._storage.map(s3.stat, single, cancellation=self._cancellation), strict=True))
+        infos = dict(
+            zip(single, self._storage.map(self._s3.stat, single, cancellation=self._cancellation), strict=True)
+        )
         return [folders[location] if location.is_folder else [infos[location]] for location in locations]
 
-    def _check_owner(
-        self, s3: S3Transfer, policy: AccessPolicy, location: Location, objects: Sequence[ObjectInfo]
-    ) -> None:
+    def _check_owner(self, location: Location, objects: Sequence[ObjectInfo]) -> None:
         """A folder below a job's prefix has one owner, so its first object decides. Listings lack metadata."""
         first = objects[0]
-        policy.check_owner(location, lambda: first.client or s3.stat(first.location).client)
+        self._policy.check_owner(location, lambda: first.client or self._s3.stat(first.location).client)
 
     def _check_space(self, sizes: Iterable[int]) -> None:
         size = sum(sizes)
@@ -154,17 +154,17 @@ class Inputs:
                 files.append((info, file))
         return Input(location, path, tuple(files))
 
-    def _download(self, s3: S3Transfer, files: Sequence[tuple[ObjectInfo, Path]]) -> None:
+    def _download(self, files: Sequence[tuple[ObjectInfo, Path]]) -> None:
         meter = ProgressMeter(self._cancellation, "fetching", sum(info.size for info, _ in files))
 
         def download(file: tuple[ObjectInfo, Path]) -> None:
             info, path = file
-            if not self._copy_from_cache(s3, info, path, meter):
-                s3.download(info, path, unfinished=self._folder.unfinished, meter=meter)
+            if not self._copy_from_cache(info, path, meter):
+                self._s3.download(info, path, unfinished=self._folder.unfinished, meter=meter)
 
         self._storage.map(download, files, cancellation=self._cancellation)
 
-    def _copy_from_cache(self, s3: S3Transfer, info: ObjectInfo, path: Path, meter: ProgressMeter) -> bool:
+    def _copy_from_cache(self, info: ObjectInfo, path: Path, meter: ProgressMeter) -> bool:
         """Copy an object from the cache, which downloads it if needed. Return False if it is not cacheable."""
         if self._storage.cache is None:
             return False
@@ -175,7 +175,7 @@ class Inputs:
         def download(target: Path, folder: Path) -> None:
             nonlocal is_new
             is_new = True
-            s3.download(info, target, unfinished=folder, meter=meter)
+            self._s3.download(info, target, unfinished=folder, meter=meter)
 
         with translated_errors(info.location):
             is_copied = self._storage.cache.copy_to(

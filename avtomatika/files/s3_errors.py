@@ -66,13 +66,6 @@ class UnexpectedResponseError(Exception):
     """A response that is not from an S3 server."""
 
 
-class DiskError(WorkerFaultError):
-    """The payload folder cannot be written to."""
-
-    def __init__(self, message: str) -> None:
-        super().__init__(message, probe={"check": "disk"})
-
-
 class ObjectChangedError(TransientError):
     """The object changed during the download."""
 
@@ -111,7 +104,8 @@ def task_error(what: object, problem: BaseException) -> TaskError:
         how = problem if isinstance(problem, UnexpectedResponseError) else "its response cannot be parsed"
         return NotS3Error(f"{what}: what answers at S3_ENDPOINT_URL is not an S3 server: {how}")
     if isinstance(problem, OSError) and problem.errno in (*_FULL, *_NOT_WRITABLE):
-        return DiskError(f"{what}: the payload folder cannot be written to: {_words(problem)}")
+        message = f"{what}: the payload folder cannot be written to: {_words(problem)}"
+        return WorkerFaultError(message, probe={"check": "disk"})
     return TransientError(f"{what}: {_words(problem)}")
 
 

@@ -75,10 +75,6 @@ class TaskFiles:
         origins = self.inputs.origins if "inputs" in vars(self) else {}
         return with_texts(data, self.outputs.upload(texts_in(data), origins))
 
-    def store_large_values(self, data: Json) -> Json:
-        """Store the large values of *data*, and return it with references to them. Raise TaskError."""
-        return store_large_values(self.storage, self.task, data)
-
     def close(self) -> None:
         """Remove the task's folder."""
         with self._lock:

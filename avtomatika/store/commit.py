@@ -146,7 +146,7 @@ def _keys(commit: Commit, keys: Keys, router: Router) -> list[str]:
     """Return the keys of the job, and the keys that all jobs share."""
     before, job = commit.before, commit.step.job
     own = [keys.job(job.id), keys.history(job.id), keys.tasks(job.id), keys.seen(job.id), keys.notes(job.id)]
-    shared = [keys.timers(), keys.timer_messages(), keys.retention(), router.keys.revoked()]
+    shared = [keys.timers(), keys.timer_messages(), keys.retention(), router.keys.revoked]
     indexes = [keys.by_status(before.status), keys.by_status(job.status)]
     return [*own, *shared, *indexes, keys.branches(job.id), keys.branch_answers(job.id), keys.statistics()]
 

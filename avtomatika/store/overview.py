@@ -111,7 +111,7 @@ class OverviewReader(ServerPart):
         indexes = (keys.by_status(status) for status in JobStatus)
         call = Call(
             OVERVIEW,
-            [*announced, broker.bindings(TASKS), broker.dead_queues(), *indexes],
+            [*announced, broker.bindings(TASKS), broker.dead_queues, *indexes],
             [REMEMBERED_SECONDS, SERVED_WITHIN_MS, broker.dead("%s"), *JobStatus],
         )
         [text] = none_refused((yield [call]))

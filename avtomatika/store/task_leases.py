@@ -133,7 +133,7 @@ class TaskLeases(ServerPart):
     def _lease_call(self, given: NewLease, holder: str) -> Call:
         stream, entry = self._router.parse_tag(given.tag)
         bindings, notice_stream, notice = self._routing(given.notice)
-        task_id, worker_id, queues = given.task.task_id, given.worker_id, self._router.keys.queues()
+        task_id, worker_id, queues = given.task.task_id, given.worker_id, self._router.keys.queues
         keys = [stream, self._keys.held(task_id), self._keys.held_by(worker_id), queues, bindings, notice_stream]
         task = wire.dump_task(replace(given.task, params={}))  # they remain in the entry of the queue
         args = [holder, entry, _consumer(worker_id), worker_id, task_id, given.tag, task, _TTL_MS, *notice]
@@ -142,7 +142,7 @@ class TaskLeases(ServerPart):
     def _settle_call(self, lease: TaskLease, outgoing: Outgoing, digest: str) -> Call:
         stream, entry = self._router.parse_tag(lease.tag)
         bindings, result_stream, result = self._routing(outgoing)
-        worker_id, task_id, queues = lease.worker_id, lease.task.task_id, self._router.keys.queues()
+        worker_id, task_id, queues = lease.worker_id, lease.task.task_id, self._router.keys.queues
         own = [self._keys.held(task_id), self._keys.answers(task_id), self._keys.held_by(worker_id)]
         args = [_consumer(worker_id), entry, worker_id, task_id, digest, _TTL_MS, *result]
         return Call(SETTLE_LEASE, [*own, stream, queues, bindings, result_stream], args)

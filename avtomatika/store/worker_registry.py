@@ -142,7 +142,7 @@ class WorkerRegistry(ServerPart):
         """Return the workers that can be selected for tasks now, with their load, and on request their cached files."""
         there = [worker for worker in self.workers() if worker.is_online]
         queues = [f"@{worker.worker_id}" for worker in there]
-        [traits] = self._read([("HMGET", self._queues.queues(), *queues)]) if queues else [[]]
+        [traits] = self._read([("HMGET", self._queues.queues, *queues)]) if queues else [[]]
         streams = [
             (place, self._queues.stream(queue, int(level)))
             for place, (queue, known) in enumerate(zip(queues, traits, strict=True))

@@ -8,7 +8,6 @@ from secrets import token_hex
 from typing import Any
 
 from .connection.redis_client import RedisClient
-from .consuming.channel import ConsumingChannel
 from .consuming.dead_letters import DeadLetter, Rejecter
 from .consuming.message import DeliveredMessage
 from .consuming.prefetch import PrefetchBuffer
@@ -21,13 +20,14 @@ from .declaring.topology import Topology
 from .errors import CHANNEL_ERRORS, CONNECTION_ERRORS, CallbackError
 from .leases.lease_renewal import LeaseHolder, send_acks
 from .leases.maintenance import Maintenance
+from .publishing.channel import PublishingChannel
 from .publishing.publisher import Publisher
 from .publishing.routing import Router
 
 Callback = Callable[[DeliveredMessage], object]
 
 
-class Channel(ConsumingChannel):
+class Channel(PublishingChannel):
     """Takes messages in batches and delivers them one by one.
 
     Any thread may publish, acknowledge and reject; one thread consumes. Closing requeues unacknowledged messages
@@ -45,24 +45,16 @@ class Channel(ConsumingChannel):
         self._lease_renewer = connection.lease_renewer
         self.router = Router(self._server, prefix=options.prefix, consumer_name=options.consumer_name or new_name())
         self.topology = Topology(self._server, self.router)
-        self.expiry = Expiry(self._server, self.topology, self.router.keys, lease_seconds=options.lease_seconds)
+        self.expiry = Expiry(self._server, self.topology, self.router.keys, options)
         self.declarations = Declarations(self.topology, self.expiry, connection.exchanges)
-        self._publisher = Publisher(
-            self._server,
-            self.router,
-            max_message_bytes=options.max_message_bytes,
-            fanout_length=options.fanout_length,
-        )
-        self._rejecter = Rejecter(
-            self._server,
-            self.router,
-            max_dead_letters=options.max_dead_letters,
-            dead_letter_seconds=options.dead_letter_seconds,
-        )
-        self._qos = self._qos = QoS(self._lease_renewer.wake)
+        self._publisher = Publisher(self._server, self.router, options)
+        self._rejecter = Rejecter(self._server, self.router, options)
+        self._qos = QoS(self._lease_renewer.wake)
         self._lease_holder = LeaseHolder(self.router, self._qos, self._touch_queues)
         self._lease_renewer.add(self._lease_holder)
-        self._prefetch_buffer = self._new_prefetch_buffer()
+        self.prefetch_buffer = self._new_prefetch_buffer()
+        #: What the transport waits for.
+        self.reader = self.prefetch_buffer.reader
         self._get_buffers: dict[str, PrefetchBuffer] = {}
         self._callbacks: dict[str, Callback] = {}
         self._no_ack: set[str] = set()
@@ -128,7 +120,7 @@ class Channel(ConsumingChannel):
         self._callbacks[queue] = callback
         if no_ack:
             self._no_ack.add(queue)
-        self._prefetch_buffer.subscribe(self._active_queues, no_ack=self._no_ack)
+        self.prefetch_buffer.subscribe(self._active_queues, no_ack=self._no_ack)
 
     def basic_cancel(self, consumer_tag: str) -> None:
         if consumer_tag in self._consumers:
@@ -138,7 +130,7 @@ class Channel(ConsumingChannel):
             if queue not in self._active_queues:
                 del self._callbacks[queue]
                 self._no_ack.discard(queue)
-            self._prefetch_buffer.subscribe(self._active_queues, no_ack=self._no_ack)
+            self.prefetch_buffer.subscribe(self._active_queues, no_ack=self._no_ack)
 
     def basic_get(self, queue: str, no_ack: bool = False, **_: Any) -> DeliveredMessage | None:
         """Return one message of *queue*, or None. Ignores the prefetch count."""
@@ -160,16 +152,16 @@ class Channel(ConsumingChannel):
     def drain_events(self, timeout: float | None = None, callback: object = None) -> None:
         """Deliver available messages; raise Empty if the queues are empty. Does not wait: the transport waits for all
         channels."""
-        self.forget_positions()
+        self.reader.forget_positions()
         if not self._get_many(self._active_queues):
             raise Empty()
 
     def _get_many(self, queues: Iterable[str], timeout: float | None = None) -> int:
         """Deliver a batch and return its size."""
-        ready = self._prefetch_buffer.ready
+        ready = self.prefetch_buffer.ready
         if not ready and self._qos.credit > 0:
             self._start_lease_renewal()
-            self._prefetch_buffer.fill(self._qos.credit)
+            self.prefetch_buffer.fill(self._qos.credit)
         delivered = 0
         while ready:  # after a callback raises, the others are delivered next time
             self._deliver(ready.popleft())
@@ -203,6 +195,15 @@ class Channel(ConsumingChannel):
         return float(self._options.lease_seconds)
 
     @property
+    def is_consuming(self) -> bool:
+        return bool(self._consumers)
+
+    @property
+    def has_credit(self) -> bool:
+        """Return whether messages may be delivered."""
+        return bool(self.prefetch_buffer.ready) or self._qos.credit > 0
+
+    @property
     def held(self) -> int:
         """Number of unacknowledged messages."""
         return len(self._qos.messages)
@@ -215,12 +216,8 @@ class Channel(ConsumingChannel):
         self.closed = True
         try:
             self._lease_renewer.remove(self._lease_holder)
-            if self._options.requeue_on_close:
-                self.return_unstarted(list(self._qos.messages))
-            else:
-                self.return_unstarted(
-                    [message.delivery_tag for buffer in self._prefetch_buffers for message in buffer.ready]
-                )
+            undelivered = [message.delivery_tag for buffer in self._prefetch_buffers for message in buffer.ready]
+            self.return_unstarted(list(self._qos.messages) if self._options.requeue_on_close else undelivered)
             send_acks(self._server, self.router, self._qos)
             for buffer in self._prefetch_buffers:
                 buffer.reader.maintenance.clean_up(leaving=self.consumer_name)
@@ -261,27 +258,14 @@ class Channel(ConsumingChannel):
 
     @property
     def _prefetch_buffers(self) -> list[PrefetchBuffer]:
-        return [self._prefetch_buffer, *self._get_buffers.values()]
+        return [self.prefetch_buffer, *self._get_buffers.values()]
 
     def _new_prefetch_buffer(self) -> PrefetchBuffer:
         subscriptions = Subscriptions(self._server, self.router.keys, self.declarations.restore)
-        maintenance = Maintenance(
-            self._server,
-            self.router,
-            self.expiry,
-            subscriptions=subscriptions,
-            lease_seconds=self._options.lease_seconds,
-            visibility_seconds=self._options.visibility_timeout,
-            reclaim_seconds=self._options.sweep_interval_seconds,
-            max_deliveries=self._options.max_deliveries,
-            dead_letter_seconds=self._options.dead_letter_seconds,
-        )
+        maintenance = Maintenance(self._server, self.router, self.expiry, subscriptions, self._options)
+        reader = Reader(self._server, self.router, self.expiry, subscriptions=subscriptions, maintenance=maintenance)
         return PrefetchBuffer(
-            self,
-            reader=Reader(self._server, self.router, self.expiry, subscriptions=subscriptions, maintenance=maintenance),
-            qos=self._qos,
-            rejecter=self._rejecter,
-            max_deliveries=self._options.max_deliveries,
+            self, reader=reader, qos=self._qos, rejecter=self._rejecter, max_deliveries=self._options.max_deliveries
         )
 
 

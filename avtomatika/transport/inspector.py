@@ -87,7 +87,7 @@ class Inspector:
         wanted = sorted(table if names is None else set(names) & table.keys())
         pages = [wanted[first : first + _PAGE] for first in range(0, len(wanted), _PAGE)]
         paused = [name for name in wanted if "p" in table[name]]
-        reads = [("HGET", self._keys.limits(), f"{name}\tpaused") for name in paused]
+        reads = [("HGET", self._keys.limits, f"{name}\tpaused") for name in paused]
         calls = [self._stats_call(page, table) for page in pages]
         answers = none_refused((yield [*reads, *calls]))
         pauses = dict(zip(paused, map(_pause, answers), strict=False))
@@ -156,7 +156,7 @@ class Inspector:
         """Requeue a dead letter; False if it no longer exists. Raises NoRouteError if its queue does not exist."""
         entry = letter.id.rpartition(":")[2]
         level = level_of(letter.priority)
-        keys = [self._keys.dead(letter.queue), self._keys.queues(), self._router.stream(letter.queue, level)]
+        keys = [self._keys.dead(letter.queue), self._keys.queues, self._router.stream(letter.queue, level)]
         return bool(self._server.run(Call(REQUEUE_DEAD_LETTER, keys, [entry, letter.queue, level])) == b"OK")
 
     def delete(self, letter_id: str) -> bool:
@@ -166,14 +166,14 @@ class Inspector:
 
     def _dead_queues(self) -> set[str]:
         """Return queues with dead letters, including deleted queues."""
-        return {name.decode() for name in self._server.execute(("ZRANGE", self._keys.dead_queues(), 0, -1))}
+        return {name.decode() for name in self._server.execute(("ZRANGE", self._keys.dead_queues, 0, -1))}
 
     def _traits(self) -> dict[str, str]:
         return self._server.read_together(self.read_traits())[0]
 
     def read_traits(self) -> Reading[dict[str, str]]:
         """Read the traits of every queue."""
-        [fields] = none_refused((yield [("HGETALL", self._keys.queues())]))
+        [fields] = none_refused((yield [("HGETALL", self._keys.queues)]))
         return {name.decode(): traits.decode() for name, traits in as_dict(fields).items()}
 
 

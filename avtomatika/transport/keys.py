@@ -1,7 +1,6 @@
 """Names of the Redis keys for queues, exchanges and bindings."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
 #: Consumer group of every stream.
 GROUP = "avt"
@@ -9,54 +8,36 @@ GROUP = "avt"
 VERSION = ":version"
 
 
-@dataclass(frozen=True, slots=True)
 class Keys:
     """All keys start with *prefix*."""
 
-    prefix: str = "avt:"
-
-    def identity(self) -> str:
-        """String: identifies this server's data."""
-        return f"{self.prefix}identity"
-
-    def exchanges(self) -> str:
-        """Hash: exchange -> type."""
-        return f"{self.prefix}exchanges"
+    def __init__(self, prefix: str = "avt:") -> None:
+        self.prefix = prefix
+        #: String: identifies this server's data.
+        self.identity = f"{prefix}identity"
+        #: Hash: exchange -> type.
+        self.exchanges = f"{prefix}exchanges"
+        #: Hash: queue -> traits: the digits of the priorities in use, and letters: ``d`` for delayed messages, ``f``
+        #: for a fanout exchange, ``t`` for a message TTL, ``e`` for a queue that expires, ``p`` for a paused one.
+        self.queues = f"{prefix}queues"
+        #: Hash: ``<queue>\tttl`` and ``<queue>\texpires`` -> ms, for queues with these limits; ``<queue>\tempty`` if
+        #: it expires only while it is empty; ``<queue>\tpaused`` -> ``<ms> <who paused it>``.
+        self.limits = f"{prefix}limits"
+        #: Sorted set: queue -> when it expires unless it is used (ms, server clock).
+        self.expiring = f"{prefix}expiring"
+        #: Stream of one entry that all waiting consumers read: a new one tells them to look at the queues again.
+        self.bell = f"{prefix}bell"
+        #: Sorted set: group, or ``<stream>/<entry>``, whose messages are dropped -> until when (ms).
+        self.revoked = f"{prefix}revoked"
+        #: Hash of the last heartbeat: ``at`` (ms, server clock), ``run`` (the server's run id) and ``resume`` (ms),
+        #: the time before which no expired lease is reclaimed.
+        self.beat = f"{prefix}beat"
+        #: Sorted set: queue with dead letters, even if it was deleted -> when the last of them is deleted (ms).
+        self.dead_queues = f"{prefix}dead"
 
     def bindings(self, exchange: str) -> str:
         """Hash: ``<routing key>\\t<queue>`` -> "", and ``:version``."""
         return f"{self.prefix}bindings:{exchange}"
-
-    def queues(self) -> str:
-        """Hash: queue -> traits.
-
-        Traits are the digits of the priorities in use and letters: ``d`` for delayed messages, ``f`` for a
-        fanout exchange, ``t`` for a message TTL, ``e`` for a queue that expires, ``p`` for a paused queue.
-        """
-        return f"{self.prefix}queues"
-
-    def limits(self) -> str:
-        """Hash: ``<queue>\\tttl`` and ``<queue>\\texpires`` -> ms, for queues with these limits;
-        ``<queue>\\tempty`` if it expires only while it is empty; ``<queue>\\tpaused`` -> ``<ms> <who paused it>``."""
-        return f"{self.prefix}limits"
-
-    def expiring(self) -> str:
-        """Sorted set: queue -> when it expires unless it is used (ms, server clock)."""
-        return f"{self.prefix}expiring"
-
-    def bell(self) -> str:
-        """Stream of one entry that all waiting consumers read: a new entry tells them to look at the queues
-        again."""
-        return f"{self.prefix}bell"
-
-    def revoked(self) -> str:
-        """Sorted set: group, or ``<stream>/<entry>``, whose messages are dropped -> until when (ms)."""
-        return f"{self.prefix}revoked"
-
-    def beat(self) -> str:
-        """Hash of the last heartbeat: ``at`` (ms, server clock), ``run`` (the server's run id) and ``resume``
-        (ms), the time before which no expired lease is reclaimed."""
-        return f"{self.prefix}beat"
 
     def presence(self, consumer: str) -> str:
         """Channel, not a key: has a subscriber while the process of *consumer* is connected."""
@@ -76,10 +57,6 @@ class Keys:
     def delayed(self, queue: str) -> str:
         """Hash: name of a delayed message -> payload; ``<name>:group``, ``<name>:ttl`` (ms); ``:count``."""
         return f"{self.prefix}q:{queue}:delayed"
-
-    def dead_queues(self) -> str:
-        """Sorted set: queue with dead letters, even if it was deleted -> when the last of them is deleted (ms)."""
-        return f"{self.prefix}dead"
 
     def dead(self, queue: str) -> str:
         """Stream of dead letters: the entry's fields, ``reason``, ``deliveries``, ``error``, ``at`` (ms),

@@ -145,11 +145,11 @@ class Transport(virtual.Transport):
         deadline = None if timeout is None else monotonic() + timeout
         if not timeout and deadline is not None:  # without waiting, nothing reports new messages
             for channel in self.channels:
-                channel.forget_positions()
+                channel.reader.forget_positions()
         while True:
             channels = [channel for channel in self.channels if channel.is_consuming]
             for channel in channels:
-                channel.credit_freed.clear()
+                channel.qos.credit_freed.clear()
             if self.deliver_all(channels):
                 return
             left = _WAIT_SECONDS if deadline is None else deadline - monotonic()
@@ -168,19 +168,19 @@ class Transport(virtual.Transport):
         able = [channel for channel in channels if channel.has_credit]
         if not able:
             if channels:
-                is_told = len(channels) == 1 and not channels[0].is_credit_overridden
-                channels[0].credit_freed.wait(seconds if is_told else min(seconds, _SHORT_WAIT_SECONDS))
+                is_told = len(channels) == 1 and not channels[0].qos.is_credit_overridden
+                channels[0].qos.credit_freed.wait(seconds if is_told else min(seconds, _SHORT_WAIT_SECONDS))
             else:
                 sleep(seconds)
             return
         if len(able) < len(channels):
             seconds = min(seconds, _SHORT_WAIT_SECONDS)
-        positions = [channel.positions for channel in able]
+        positions = [channel.reader.positions for channel in able]
         if all(positions):
-            seconds = min(seconds, *[channel.seconds_until_due for channel in able])
+            seconds = min(seconds, *[channel.reader.maintenance.seconds_until_due for channel in able])
             streams = self._await_news(earliest(positions), seconds)
             for channel in able:
-                channel.notify(streams)
+                channel.reader.notify(streams)
 
     def _await_news(self, positions: dict[str, str], seconds: float) -> set[str]:
         """Return the streams that receive entries after their position within *seconds*."""
@@ -191,7 +191,7 @@ class Transport(virtual.Transport):
             )
         except CONNECTION_ERRORS:
             for channel in self.channels:
-                channel.resynchronize()
+                channel.prefetch_buffer.resynchronize()
             raise
         except ResponseError as error:
             if not is_wrong_type(error):
@@ -240,7 +240,7 @@ def _move_login(client: Any, url: str) -> str:
     address, login = split_login(url)
     if any(login):
         client.userid, client.password = login.username or None, login.password or None
-    address, found = split_parameters(address, SENTINEL_LOGIN)
+    address, found = split_parameters(address, SENTINEL_LOGIN.__contains__)
     options = client.transport_options
     options.hidden = {SENTINEL_LOGIN[name]: value for name, value in found.items()} | options.hidden
     return address

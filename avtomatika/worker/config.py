@@ -6,6 +6,7 @@ import secrets
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Self
 
 from avtomatika import environment
@@ -18,7 +19,7 @@ from avtomatika.files.cache import CACHE_BYTES
 from avtomatika.files.config import S3Config
 from avtomatika.files.task_storage import MAX_TASK_BYTES
 
-from .resources import parsed_costs, parsed_resources
+from .resources import checked_costs, checked_json, checked_resources
 from .spool import RESULT_TTL_SECONDS
 
 #: Levels of log records of skills that go to the streams of their jobs.
@@ -69,8 +70,10 @@ class WorkerConfig:
     cache_dir: str = variable(text, "WORKER_CACHE_DIR", "var/cache")
     cache_bytes: int = variable(integer, "WORKER_CACHE_BYTES", CACHE_BYTES)
     max_task_bytes: int = variable(integer, "WORKER_MAX_TASK_BYTES", MAX_TASK_BYTES, minimum=1)
-    resources: Mapping[str, Json] | None = variable(parsed, "WORKER_RESOURCES", parse=parsed_resources)
-    costs: Mapping[str, float] | None = variable(parsed, "WORKER_COSTS", parse=parsed_costs)
+    resources: Mapping[str, Json] | None = variable(
+        parsed, "WORKER_RESOURCES", parse=partial(checked_json, checked_resources)
+    )
+    costs: Mapping[str, float] | None = variable(parsed, "WORKER_COSTS", parse=partial(checked_json, checked_costs))
 
     @classmethod
     def from_environment(cls) -> Self:

@@ -29,7 +29,7 @@ class BaseTaskContext:
 
     task: wire.TaskMessage
     worker_id: str
-    on_progress: Callable[[wire.Progress], None] = field(repr=False)
+    report: Callable[[float, str], None] = field(repr=False)
     cancelled: Callable[[], bool] = field(repr=False)
     open_stream: Callable[[], TaskStream] = field(repr=False, kw_only=True, default=TaskStream.discarding)
 
@@ -58,9 +58,7 @@ class BaseTaskContext:
 
     def progress(self, progress: float, message: str = "") -> None:
         """Report progress from 0 to 1. Calls are cheap; the latest report is sent once a second."""
-        share, text = validated(progress, message)
-        task = self.task
-        self.on_progress(wire.Progress(task.job_id, task.task_id, task.attempt, self.worker_id, share, text))
+        self.report(*validated(progress, message))
 
     @property
     def stream(self) -> TaskStream:

@@ -13,33 +13,25 @@ SHORT_SECONDS = 0.001
 _WEIGHT = 0.2
 
 
-class DurationEstimates:
-    """Recent durations of each skill, in seconds."""
+class Durations:
+    """Recent durations of each skill and their moving average, in seconds."""
 
     def __init__(self) -> None:
-        self._seconds = defaultdict[str, deque[float]](lambda: deque(maxlen=_LAST))
+        self._last = defaultdict[str, deque[float]](lambda: deque(maxlen=_LAST))
+        self._averages: dict[str, float] = {}
 
     def record(self, skill: str, seconds: float) -> None:
         """Record the duration of a finished task."""
-        self._seconds[skill].append(seconds)
+        self._last[skill].append(seconds)
+        before = self._averages.get(skill, seconds)
+        self._averages[skill] = before + _WEIGHT * (seconds - before)
 
     def remaining(self, skill: str, ran_seconds: float) -> float | None:
         """Estimate the remaining seconds of a task from longer ones; None if too little is known."""
-        last = list(self._seconds.get(skill, ()))
+        last = list(self._last.get(skill, ()))
         longer = [seconds for seconds in last if seconds > ran_seconds]
         return median(longer) - ran_seconds if len(last) >= _ENOUGH and longer else None
 
-
-class AverageDurations:
-    """Moving average duration of each skill, in seconds."""
-
-    def __init__(self) -> None:
-        self._seconds: dict[str, float] = {}
-
-    def record(self, skill: str, seconds: float) -> None:
-        before = self._seconds.get(skill, seconds)
-        self._seconds[skill] = before + _WEIGHT * (seconds - before)
-
     def is_short(self, skill: str) -> bool:
         """Return whether the next task is likely to be short; False if nothing is known."""
-        return self._seconds.get(skill, SHORT_SECONDS) < SHORT_SECONDS
+        return self._averages.get(skill, SHORT_SECONDS) < SHORT_SECONDS

@@ -15,7 +15,7 @@ from avtomatika.core.events import Result
 from avtomatika.core.job import Json
 from avtomatika.errors import PermanentError, TaskError
 from avtomatika.files.skill_files import AsyncFiles, Files
-from avtomatika.files.task_files import TaskFiles
+from avtomatika.files.task_files import TaskFiles, store_large_values
 from avtomatika.files.task_storage import TaskStorage
 from avtomatika.files.transfer_progress import Cancellation
 from avtomatika.schemas.wire import Chunk, Progress, TaskMessage
@@ -72,11 +72,11 @@ class TaskExecution:
         call_skill: Callable[[Any], Any],
         transfer: Callable[[Callable[[], Any]], Awaitable[Any]],
     ) -> None:
-        files = TaskFiles(self.storage, self.task, Cancellation(self._is_cancelled, self._report_transfer))
+        files = TaskFiles(self.storage, self.task, Cancellation(self._is_cancelled, self._report))
         try:
             self._start()
             task = await transfer(files.download_inputs) if files.has_inputs else self.task
-            arguments = self.worker_id, self.on_progress, self._is_cancelled, files_type(files)
+            arguments = self.worker_id, self._report, self._is_cancelled, files_type(files)
             context = context_type(task, *arguments, open_stream=self._open_stream)
             outer = current_sender.set(self._send_chunk)  # of this thread or coroutine, and coroutines that it starts
             try:
@@ -89,7 +89,7 @@ class TaskExecution:
                 data = await transfer(lambda: files.upload_outputs(data))
             self._finish(result, data)
             if self.is_oversize and self.storage.bucket is not None:
-                await transfer(lambda: self._store_large_values(files))
+                await transfer(self._store_large_values)
         except BaseException as problem:
             self._fail(files.fault_of(problem) or problem)
         finally:
@@ -117,8 +117,8 @@ class TaskExecution:
         else:
             self._stopped(self.stop_reason, f"{self._describe_stop(self.stop_reason)}; {problem}")
 
-    def _report_transfer(self, share: float, words: str) -> None:
-        """Report the progress of file transfers."""
+    def _report(self, share: float, words: str) -> None:
+        """Report the progress of the skill, or of file transfers."""
         task = self.task
         self.on_progress(Progress(task.job_id, task.task_id, task.attempt, self.worker_id, share, words))
 
@@ -187,12 +187,12 @@ class TaskExecution:
         is_same = data is result.data
         self.result = result if is_same else replace(result, data=data, duration_ms=self._ms)
 
-    def _store_large_values(self, files: TaskFiles) -> None:
+    def _store_large_values(self) -> None:
         """Replace large values of the result by references. If S3 fails, the outbox keeps it and tries again."""
         if self.result is None:
             return
         try:
-            self._finish(self.result, files.store_large_values(self.result.data))
+            self._finish(self.result, store_large_values(self.storage, self.task, self.result.data))
         except TaskError as error:
             logger.warning(
                 "task %s: its large result is kept, because it cannot be stored: %s", self.task.task_id, error

@@ -35,17 +35,8 @@ def checked_costs(costs: Any) -> Mapping[str, float]:
     return dict(costs)
 
 
-def parsed_resources(text: str) -> Mapping[str, Json]:
-    """Parse and check resources from JSON. Raises ValueError with the reason."""
-    return _refused_as_value(checked_resources, text)
-
-
-def parsed_costs(text: str) -> Mapping[str, float]:
-    """Parse and check costs from JSON. Raises ValueError with the reason."""
-    return _refused_as_value(checked_costs, text)
-
-
-def _refused_as_value(check: Callable[[Any], T], text: str) -> T:
+def checked_json(check: Callable[[Any], T], text: str) -> T:
+    """Parse JSON and return it checked by *check*. Raises ValueError with the reason."""
     try:
         value = json.loads(text)
     except ValueError as error:

@@ -13,7 +13,7 @@ from typing import Any
 from avtomatika.files.task_storage import TaskStorage
 from avtomatika.schemas.wire import TaskMessage
 
-from .durations import DurationEstimates
+from .durations import Durations
 from .execution import TaskExecution
 from .executors import AsyncExecutor, ThreadExecutor, TimeLimitWatcher
 from .processes.process_pool import ProcessExecutor
@@ -75,7 +75,7 @@ class Runtime:
         self._wakeup = Event()
         self._alive_at: dict[str, float] = {}
         #: Recent task durations by skill.
-        self.durations = DurationEstimates()
+        self.durations = Durations()
         #: Progress reported by skills.
         self.reports = ProgressReports(self._wakeup.set)
         #: The chunks that skills write and log.
@@ -140,10 +140,9 @@ class Runtime:
         functions: list[TaskExecution] = []
         in_processes: list[TaskExecution] = []
         for execution in admitted:
-            if self._needs_process(execution):
-                in_processes.append(execution)
-            else:
-                (coroutines if execution.skill.is_async else functions).append(execution)
+            is_async = execution.skill.is_async
+            processes = self._processes_of(execution)
+            (in_processes if processes else coroutines if is_async else functions).append(execution)
         if in_processes and self._processes is not None:
             self._processes.start(in_processes, self._finish)
         if coroutines:
@@ -213,16 +212,16 @@ class Runtime:
             execution.is_isolated = True
         return execution
 
-    def _needs_process(self, execution: TaskExecution) -> bool:
-        """Return whether it runs in a child process."""
-        wants = execution.is_isolated or (self._uses_processes and not execution.skill.is_async)
-        return wants and self._processes is not None
+    def _processes_of(self, execution: TaskExecution) -> ProcessExecutor | None:
+        """Return the pool if it runs in a child process."""
+        is_in_child = execution.is_isolated or (self._uses_processes and not execution.skill.is_async)
+        return self._processes if is_in_child else None
 
     def _stop(self, execution: TaskExecution, reason: StopReason) -> None:
         logger.info("task %s, attempt %d: stopping: %s", execution.task.task_id, execution.task.attempt, reason)
         execution.stop_reason, execution.stop_requested_at = reason, monotonic()
-        if self._needs_process(execution) and self._processes is not None:
-            self._processes.stop(execution)
+        if processes := self._processes_of(execution):
+            processes.stop(execution)
             self._watcher.start()
         elif execution.skill.is_async:
             self._async_executor.cancel(execution)
@@ -256,10 +255,11 @@ class Runtime:
                 reason = execution.overdue(now)
                 if reason is not None:
                     self._stop(execution, reason)
-            elif now - execution.stop_requested_at > self._kill_after_seconds and self._needs_process(execution):
+            elif now - execution.stop_requested_at > self._kill_after_seconds and (
+                processes := self._processes_of(execution)
+            ):
                 execution.stop_requested_at = now
-                if self._processes is not None:
-                    self._processes.kill(execution)
+                processes.kill(execution)
 
     def _finish(self, execution: TaskExecution) -> None:
         if execution not in self._in_flight:  # it was abandoned

@@ -45,6 +45,7 @@ from avtomatika.store import (
 )
 from avtomatika.transport import RedisClient, Router
 from avtomatika.transport.keys import make_tag
+from avtomatika.transport.options import Options
 from avtomatika.transport.publishing.publisher import Publisher
 
 bp = Blueprint(name="slow")
@@ -162,7 +163,7 @@ class SimulatedOrchestrator:
         router = Router(server, consumer_name=name)
         self.store = Store(server, router, job_ttl_seconds=3600)
         self.sweeper = Sweeper(server, router)
-        self.sender = Publisher(server, router, max_message_bytes=1 << 20, fanout_length=10)
+        self.sender = Publisher(server, router, Options(max_message_bytes=1 << 20, fanout_length=10))
         self._client = client
 
     def take(self, queue: str) -> Delivery | None:

@@ -114,7 +114,7 @@ class Bench:
             run = self.redis.info("server")["run_id"]
             seconds, microseconds = self.redis.time()
             now = seconds * 1000 + microseconds // 1000
-            self.redis.hset(channel.router.keys.beat(), mapping={"at": now, "run": run, "resume": 0})
+            self.redis.hset(channel.router.keys.beat, mapping={"at": now, "run": run, "resume": 0})
 
     def dead(self, queue: str = "tasks") -> list[dict[str, str]]:
         return [fields for _, fields in self.redis.xrange(f"avt:q:{queue}:dead")]

@@ -1,10 +1,10 @@
 from __future__ import annotations
 
-from avtomatika.worker.durations import DurationEstimates
+from avtomatika.worker.durations import Durations
 
 
-def usual_of(*seconds: float) -> DurationEstimates:
-    usual = DurationEstimates()
+def usual_of(*seconds: float) -> Durations:
+    usual = Durations()
     for each in seconds:
         usual.record("work", each)
     return usual

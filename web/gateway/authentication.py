@@ -2,7 +2,6 @@
 
 import logging
 from dataclasses import dataclass, field
-from typing import Self
 
 from avtomatika.core.job import Json
 from avtomatika.errors import UnauthorizedError
@@ -41,25 +40,26 @@ class Authentication:
 
     def issue_tokens(self, access: WorkerAccess) -> dict[str, Json]:
         """Issue temporary tokens to a worker that authenticated with its own."""
-        fresh = _Tokens.new()
-        self.sessions.begin(Session(access.worker_id, access.basis), fresh.pair)
-        return fresh.answer(access.worker_id)
+        pair, answer = _fresh_tokens(access.worker_id)
+        self.sessions.begin(Session(access.worker_id, access.basis), pair)
+        return answer
 
     def refresh_tokens(self, worker_id: str, refresh_token: str) -> dict[str, Json]:
         """Replace temporary tokens. Raises UnauthorizedError if the refresh token is invalid or the worker was
         revoked."""
-        digest, fresh = hash_token(refresh_token), _Tokens.new()
+        digest = hash_token(refresh_token)
         session = self.sessions.of_refresh(digest)
         if session is None:
             raise UnauthorizedError("Unauthorized: Invalid refresh token (not found)")
         if session.worker_id != worker_id:
             raise UnauthorizedError("Unauthorized: Invalid refresh token (owner mismatch)")
         self._session_access(session)
-        answer = self.sessions.refresh(digest, fresh.pair)
-        if answer is not RefreshStatus.OK:
-            logger.warning("worker %s: its refresh token is %s", worker_id, answer.lower())
+        pair, answer = _fresh_tokens(worker_id)
+        status = self.sessions.refresh(digest, pair)
+        if status is not RefreshStatus.OK:
+            logger.warning("worker %s: its refresh token is %s", worker_id, status.lower())
             raise UnauthorizedError("Unauthorized: Invalid refresh token (not found)")
-        return fresh.answer(worker_id)
+        return answer
 
     def _session_access(self, session: Session) -> WorkerAccess:
         """Return the access of *session*: it is revoked with the token that started it."""
@@ -72,23 +72,12 @@ class Authentication:
             logger.warning("worker %s rejected: %s", shown, reason)
 
 
-@dataclass(frozen=True, slots=True)
-class _Tokens:
-    access: str = field(repr=False)
-    refresh: str = field(repr=False)
-
-    @classmethod
-    def new(cls) -> Self:
-        return cls(new_token(), new_token())
-
-    @property
-    def pair(self) -> TokenPair:
-        return TokenPair(hash_token(self.access), hash_token(self.refresh))
-
-    def answer(self, worker_id: str) -> dict[str, Json]:
-        return {
-            "access_token": self.access,
-            "refresh_token": self.refresh,
-            "expires_in": ACCESS_SECONDS,
-            "worker_id": worker_id,
-        }
+def _fresh_tokens(worker_id: str) -> tuple[TokenPair, dict[str, Json]]:
+    """Return the hashes of new tokens, and the answer with the tokens."""
+    access, refresh = new_token(), new_token()
+    return TokenPair(hash_token(access), hash_token(refresh)), {
+        "access_token": access,
+        "refresh_token": refresh,
+        "expires_in": ACCESS_SECONDS,
+        "worker_id": worker_id,
+    }

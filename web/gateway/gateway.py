@@ -175,32 +175,30 @@ class Gateway:
 
     def record_progress(self, worker_id: str, task_id: str, progress: dict[str, Any]) -> dict[str, Json]:
         """Record the progress of a task that the worker holds."""
-        [lease] = self.leases.find([task_id])
-        if lease is None or lease.worker_id != worker_id:
+        if (task := self._leased(worker_id, task_id)) is None:
             return {"status": "error", "message": "the worker does not hold the task"}
-        task = lease.task
-        self.leases.tell(
-            wire.Progress(
-                task.job_id, task_id, task.attempt, worker_id, progress["progress"], progress["message"][:_MAX_MESSAGE]
-            )
-        )
+        share, message = progress["progress"], progress["message"][:_MAX_MESSAGE]
+        self.leases.tell(wire.Progress(task.job_id, task_id, task.attempt, worker_id, share, message))
         return {"status": "event_accepted"}
 
     def append_stream(self, worker_id: str, task_id: str, chunks: dict[str, Any], attempt: Any) -> dict[str, Json]:
         """Append chunks to the stream of the job of a task of which the worker holds this *attempt*; None is any."""
-        [lease] = self.leases.find([task_id])
-        if lease is None or lease.worker_id != worker_id or attempt not in (None, lease.task.attempt):
+        task = self._leased(worker_id, task_id)
+        if task is None or attempt not in (None, task.attempt):
             return {"status": "error", "message": "the worker does not hold the task"}
-        task = lease.task
         row = (task.job_id, task_id, task.attempt, task.ticket, chunks["run"], chunks["chunks"])
         self.streams.append([wire.StreamChunks(worker_id, [row])])
         return {"status": "event_accepted"}
 
     def note_refused(self, worker_id: str, answer: dict[str, Any], *, reason: str) -> None:
         """Record a note about a result with a wrong signature if the worker, which is authenticated, holds the task."""
-        [lease] = self.leases.find([str(answer.get("task_id"))])
-        if lease is not None and lease.worker_id == worker_id:
-            self._note(lease.task.job_id, lease.task.task_id, worker_id, reason=reason)
+        if (task := self._leased(worker_id, str(answer.get("task_id")))) is not None:
+            self._note(task.job_id, task.task_id, worker_id, reason=reason)
+
+    def _leased(self, worker_id: str, task_id: str) -> wire.TaskMessage | None:
+        """Return the task if the worker holds it."""
+        [lease] = self.leases.find([task_id])
+        return lease.task if lease is not None and lease.worker_id == worker_id else None
 
     def _note(self, job_id: str, task_id: str, worker_id: str, *, reason: str) -> None:
         logger.warning("task %s: result of worker %s rejected: %s", task_id, worker_id, reason)

@@ -1,7 +1,7 @@
 """Server URLs and the credentials in them."""
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, quote, unquote, urlencode
 
@@ -56,16 +56,18 @@ def split_login(url: str) -> tuple[str, Login]:
             username, _, password = login.partition(":")
             found = found if any(found) else Login(unquote(username), unquote(password))
         parts[index] = own + inner + host + slash + path
-    url, asked = split_parameters(scheme + mark + "".join(parts) + (f"?{query}" if query else ""), Login._fields)
+    url = scheme + mark + "".join(parts) + (f"?{query}" if query else "")
+    url, asked = split_parameters(url, Login._fields.__contains__)
     return url, Login(asked.get("username") or found.username, asked.get("password") or found.password)
 
 
-def split_parameters(url: str, names: Collection[str]) -> tuple[str, dict[str, str]]:
-    """Return *url* without the query parameters *names*, and their values."""
+def split_parameters(url: str, is_taken: Callable[[str], bool]) -> tuple[str, dict[str, str]]:
+    """Return *url* without the query parameters whose names *is_taken* selects, and their values."""
     address, _, query = url.partition("?")
     pairs = parse_qsl(query, keep_blank_values=True)
-    kept = urlencode([(name, value) for name, value in pairs if name not in names]) if pairs else query
-    return address + (f"?{kept}" if kept else ""), {name: value for name, value in pairs if name in names}
+    taken = {name: value for name, value in pairs if is_taken(name)}
+    kept = urlencode([(name, value) for name, value in pairs if name not in taken]) if pairs else query
+    return address + (f"?{kept}" if kept else ""), taken
 
 
 def with_login(url: str, username: str | None, password: Any) -> str:

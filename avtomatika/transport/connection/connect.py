@@ -4,7 +4,6 @@ import inspect
 import ssl
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import parse_qsl, urlencode
 
 from kombu.utils.imports import symbol_by_name
 from redis import Redis
@@ -13,7 +12,7 @@ from redis.connection import DefaultParser, SSLConnection
 from redis.credentials import CredentialProvider
 from redis.retry import Retry
 
-from .addresses import split_login
+from .addresses import split_login, split_parameters
 from .sentinel import connect_by_sentinel
 
 SOCKET_TIMEOUT_SECONDS = 10.0
@@ -92,18 +91,15 @@ def connect(
 def _read_provider(url: str, given: CredentialProvider | str | None) -> tuple[str, CredentialProvider | None]:
     """Return the credential provider, *given* or named in the query of *url*, and the URL without it and
     credentials."""
-    address, _, query = url.partition("?")
-    pairs = dict(parse_qsl(query, keep_blank_values=True))
-    named = pairs.pop("credential_provider", None)
-    provider = given or named
+    rest, named = split_parameters(url, "credential_provider".__eq__)
+    provider = given or named.get("credential_provider")
     if not provider:
         return url, None
     if isinstance(provider, str):
         provider = symbol_by_name(provider)()
     if not isinstance(provider, CredentialProvider):
         raise ValueError(f"a credential provider must be a redis.CredentialProvider, not {provider!r}")
-    url, _ = split_login(f"{address}?{urlencode(pairs)}" if pairs else address)
-    return url, provider
+    return split_login(rest)[0], provider
 
 
 def read_tls(url: str, given: bool | Mapping[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
@@ -114,16 +110,11 @@ def read_tls(url: str, given: bool | Mapping[str, Any] | None = None) -> tuple[s
     used for ``rediss://`` URLs and if any option requests it. Raises ValueError for an option that is not
     supported.
     """
-    address, _, query = url.partition("?")
-    pairs = parse_qsl(query, keep_blank_values=True)
-    asked = {name: value for name, value in pairs if name.startswith("ssl")}
-    if asked:
-        rest = urlencode([(name, value) for name, value in pairs if name not in asked])
-        url = f"{address}?{rest}" if rest else address
-    is_wanted = _read_switch("ssl", asked.pop("ssl", "false")) or address.startswith("rediss:")
+    url, asked = split_parameters(url, lambda name: name.startswith("ssl"))
+    is_wanted = _read_switch("ssl", asked.pop("ssl", "false")) or url.startswith("rediss:")
     if not (is_wanted or asked or given):
         return url, {}
-    if address.startswith("unix:"):
+    if url.startswith("unix:"):
         raise ValueError("TLS options do not apply to a unix:// address")
     return url, _complete({**(given if isinstance(given, Mapping) else {}), **asked})
 

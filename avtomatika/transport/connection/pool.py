@@ -6,7 +6,7 @@ sending a command and reading its reply. Here callers wait for a connection in o
 
 import os
 from collections import deque
-from threading import Event, Lock, Thread
+from threading import Event, Lock, Timer
 from time import monotonic
 from typing import Any
 
@@ -41,7 +41,7 @@ class Pool:
         self._lock = Lock()
         #: Number of connections open or being opened.
         self._open = 0
-        self._closer: _IdleCloser | None = None
+        self._closer: Timer | None = None
         self._pid = os.getpid()
 
     @property
@@ -83,19 +83,9 @@ class Pool:
         with self._lock:
             closer, self._closer = self._closer, None
         if closer is not None:
-            closer.stop()
+            closer.cancel()
         while self._idle:
             self._close_oldest()
-
-    def close_idle(self) -> float | None:
-        """Close connections idle for too long; return the seconds until the next one, or None if only one is
-        left."""
-        while len(self._idle) > 1:
-            left = self._idle[0][1] + IDLE_SECONDS - monotonic()
-            if left > 0:
-                return left
-            self._close_oldest()
-        return None
 
     # ------------------------------------------------------------ inside
 
@@ -175,18 +165,21 @@ class Pool:
     def _close_idle_later(self) -> None:
         with self._lock:
             if self._closer is None:
-                self._closer = _IdleCloser(self)
+                self._closer = Timer(IDLE_SECONDS, self._close_idle)
+                self._closer.name = "avtomatika-idle-connections"
+                self._closer.daemon = True
                 self._closer.start()
 
-    def forget_closer(self, closer: "_IdleCloser") -> bool:
-        """Return whether *closer* may stop because at most one connection is idle."""
+    def _close_idle(self) -> None:
+        """Close connections that have been idle for too long, but keep one; look again if more are left."""
         with self._lock:
-            if self._closer is not closer:
-                return True
-            self._closer = None
-            if len(self._idle) > 1:  # checked last: release() starts no second closer while it sees this one
-                self._closer = closer
-            return self._closer is None
+            if self._closer is None:  # the pool was closed
+                return
+            self._closer = None  # from here on release() starts the next one
+        while len(self._idle) > 1 and self._idle[0][1] + IDLE_SECONDS <= monotonic():
+            self._close_oldest()
+        if len(self._idle) > 1:
+            self._close_idle_later()
 
 
 class _Waiter:
@@ -199,23 +192,3 @@ class _Waiter:
     def serve(self, found: tuple[Any, float] | None) -> None:
         self.found = found
         self.served.set()
-
-
-class _IdleCloser(Thread):
-    """Closes idle connections of a pool; stops when at most one is left."""
-
-    def __init__(self, pool: Pool) -> None:
-        super().__init__(name="avtomatika-idle-connections", daemon=True)
-        self._pool = pool
-        self._stopped = Event()
-
-    def stop(self) -> None:
-        self._stopped.set()
-
-    def run(self) -> None:
-        while not self._stopped.is_set():
-            left = self._pool.close_idle()
-            if left is not None:
-                self._stopped.wait(left)
-            elif self._pool.forget_closer(self):
-                return

@@ -10,6 +10,7 @@ from avtomatika.transport.connection.redis_client import RedisClient
 from avtomatika.transport.envelope import Outgoing
 from avtomatika.transport.errors import NoRouteError, RerouteError
 from avtomatika.transport.keys import parse_tag
+from avtomatika.transport.options import Options
 from avtomatika.transport.publishing.routing import Route, Router
 from avtomatika.transport.scripts import DEAD_LETTER, REQUEUE, Argument, Call
 
@@ -46,13 +47,11 @@ class DeadLetter:
 class Rejecter:
     """Rejects messages that a channel holds. Threads may share it."""
 
-    def __init__(
-        self, server: RedisClient, router: Router, *, max_dead_letters: int, dead_letter_seconds: float
-    ) -> None:
+    def __init__(self, server: RedisClient, router: Router, options: Options) -> None:
         self._server = server
         self._router = router
-        self._max_dead_letters = max_dead_letters
-        self._dead_letter_ms = round(dead_letter_seconds * 1000)
+        self._max_dead_letters = options.max_dead_letters
+        self._dead_letter_ms = round(options.dead_letter_seconds * 1000)
 
     def requeue(self, tags: Sequence[str], *, counted: bool) -> None:
         """Move messages to the tail of their queues. *counted*: this delivery counts towards
@@ -66,7 +65,7 @@ class Rejecter:
             seconds, _ = self._server.execute(("TIME",))
             until_ms = (int(seconds) + _REVOKED_SECONDS) * 1000
             members = [part for tag in tags for part in (until_ms, tag)]
-            self._server.execute(("ZADD", self._router.keys.revoked(), *members))
+            self._server.execute(("ZADD", self._router.keys.revoked, *members))
 
     def dead_letter(self, letter: DeadLetter) -> None:
         """Move a message to its queue's dead letters and publish its notification; no-op if its lease is lost."""
@@ -100,12 +99,12 @@ class Rejecter:
     def _call(self, letter: DeadLetter, notification: Outgoing | None = None, route: Route | None = None) -> Call:
         stream, entry = parse_tag(letter.tag)
         names = self._router.keys
-        keys = [stream, names.dead(letter.queue), names.queues(), names.dead_queues()]
+        keys = [stream, names.dead(letter.queue), names.queues, names.dead_queues]
         args: list[Argument] = [self._router.consumer_name, entry]
         args += (letter.reason, letter.deliveries, letter.error, letter.queue)
         args += (self._max_dead_letters, self._dead_letter_ms)
         if notification and route:
-            keys.append(route.bindings_key or names.queues())  # a key that every user may read
+            keys.append(route.bindings_key or names.queues)  # a key that every user may read
             args += (route.version, self._router.encode(notification))
             for queue in route.queues:
                 keys.append(self._router.stream(queue, notification.priority))

@@ -75,8 +75,8 @@ class EventLoopConsumer:
     def _on_tick(self) -> None:
         channels = [channel for channel in self._transport.channels if channel.is_consuming]
         for channel in channels:
-            channel.on_credit(self.wake)
-            channel.credit_freed.clear()
+            channel.qos.on_credit_freed = self.wake
+            channel.qos.credit_freed.clear()
         until = monotonic() + _TURN_SECONDS
         while self._transport.deliver_all(channels):
             self.wake()  # on_tick callbacks, like the one of Celery's pool, may have run before ours
@@ -90,21 +90,21 @@ class EventLoopConsumer:
         for channel, read in list(self._reads.items()):
             if monotonic() > read.deadline:
                 self.forget(channel)
-                channel.resynchronize()
+                channel.prefetch_buffer.resynchronize()
                 raise ConnectionError("the server does not answer")
 
     def _wait_for(self, channel: Any) -> None:
         """Ensure that the hub ticks when there may be messages for *channel*."""
         if not channel.has_credit:
-            if channel.is_credit_overridden:
+            if channel.qos.is_credit_overridden:
                 self._turn_in(_SHORT_TICK_SECONDS)
             return
-        positions = channel.positions
+        positions = channel.reader.positions
         if not positions:
             self.wake()
             return
-        if channel.seconds_until_due < _TICK_SECONDS:
-            self._turn_in(channel.seconds_until_due)
+        if (seconds := channel.reader.maintenance.seconds_until_due) < _TICK_SECONDS:
+            self._turn_in(seconds)
         read = self._reads.get(channel)
         if read is not None and read.streams and read.streams != positions.keys():  # it would miss new streams
             self.forget(channel)
@@ -134,10 +134,12 @@ class EventLoopConsumer:
             news = read.finish()
         except CONNECTION_ERRORS:
             self.forget(channel)
-            channel.resynchronize()
+            channel.prefetch_buffer.resynchronize()
             raise
-        positions = channel.positions
-        channel.notify({stream for stream, entry in news.items() if is_after(entry, positions.get(stream, "0-0"))})
+        positions = channel.reader.positions
+        channel.reader.notify(
+            {stream for stream, entry in news.items() if is_after(entry, positions.get(stream, "0-0"))}
+        )
 
 
 class BlockingRead:

@@ -40,7 +40,7 @@ class FanoutReader:
         known = {(position.queue, position.exchange): position for position in self._positions}
         names = list(queues)
         _positions = self._server.execute_all([("HGETALL", self._keys.listens(queue)) for queue in names])
-        limits = self._server.execute_all([("HGET", self._keys.limits(), f"{queue}\tttl") for queue in names])
+        limits = self._server.execute_all([("HGET", self._keys.limits, f"{queue}\tttl") for queue in names])
         self._positions = []
         for queue, fields, ttl in zip(names, _positions, limits, strict=True):
             ttl_ms = ttl.decode() if ttl else ""

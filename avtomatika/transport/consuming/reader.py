@@ -92,7 +92,7 @@ class Reader:
                 return from_fanouts or self._take(credit, ())
             case b"EMPTY":
                 if changed is None:
-                    self._last_seen = {self._keys.bell(): answer[1].decode()}
+                    self._last_seen = {self._keys.bell: answer[1].decode()}
                 self._last_seen |= {
                     stream: last.decode() for (stream, _), last in zip(streams, answer[2:], strict=True)
                 }
@@ -117,7 +117,7 @@ class Reader:
     def _take_call(
         self, streams: Sequence[tuple[str, str]], queues: Sequence[str], credit: int, acks: Sequence[str]
     ) -> Call:
-        keys = [self._keys.queues(), self._keys.revoked(), self._keys.bell(), *[stream for stream, _ in streams]]
+        keys = [self._keys.queues, self._keys.revoked, self._keys.bell, *[stream for stream, _ in streams]]
         args: list[Argument] = [self._router.consumer_name, credit, len(streams), len(queues)]
         args += queues
         args += [self._subscriptions.traits[queue] for queue in queues]
@@ -162,7 +162,7 @@ class Reader:
 
     def notify(self, streams: Collection[str]) -> None:
         """Record that *streams* have new entries, for the next take."""
-        if self._keys.bell() in streams:
+        if self._keys.bell in streams:
             self.maintenance.check_delays()
             self.forget_positions()
         elif self._changed_streams is not None:
@@ -175,8 +175,3 @@ class Reader:
     def forget_positions(self) -> None:
         """Make the next take read all streams."""
         self._changed_streams = None
-
-    @property
-    def seconds_until_due(self) -> float:
-        """Seconds until timed work is due."""
-        return self.maintenance.seconds_until_due

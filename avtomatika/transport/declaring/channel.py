@@ -3,12 +3,13 @@ persistence, and routes for callers with their own scripts.
 """
 
 from collections.abc import Collection, Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import uuid4
 
 from kombu.exceptions import ChannelError
 from kombu.transport import virtual
 from kombu.transport.base import to_rabbitmq_queue_arguments
+from kombu.transport.virtual.base import queue_declare_ok_t
 
 from avtomatika.transport.connection.redis_client import RedisClient
 from avtomatika.transport.publishing.routing import Router
@@ -76,14 +77,6 @@ class Declarations:
                 self._topology.bind_fanout(queue, exchange)
 
 
-class Declared(NamedTuple):
-    """AMQP's reply to a queue declaration."""
-
-    queue: str
-    message_count: int
-    consumer_count: int
-
-
 class DeclaringChannel(virtual.Channel):
     """Everything is durable. Supports ``auto_delete`` and the arguments ``x-expires`` and ``x-message-ttl``.
 
@@ -145,7 +138,7 @@ class DeclaringChannel(virtual.Channel):
         auto_delete: bool = False,
         arguments: Mapping[str, Any] | None = None,
         **_: Any,
-    ) -> Declared:
+    ) -> queue_declare_ok_t:
         name = queue or f"amq.gen-{uuid4()}"
         if not passive:
             limits = Limits.read(arguments, is_auto_delete=auto_delete or exclusive)
@@ -157,7 +150,7 @@ class DeclaringChannel(virtual.Channel):
             self.declarations.add_queue(name, limits)
         elif not self.topology.has_queue(name):
             raise ChannelError(f"NOT_FOUND - no queue {name!r}", (50, 10), "Channel.queue_declare", "404")
-        return Declared(name, self.topology.size(name), 0)
+        return queue_declare_ok_t(name, self.topology.size(name), 0)
 
     def queue_bind(self, queue: str, exchange: str | None = None, routing_key: str = "", **_: Any) -> None:
         name = exchange or "amq.direct"

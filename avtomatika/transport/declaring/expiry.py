@@ -10,6 +10,7 @@ from typing import Any, Self
 
 from avtomatika.transport.connection.redis_client import RedisClient
 from avtomatika.transport.keys import Keys
+from avtomatika.transport.options import Options
 from avtomatika.transport.scripts import EXPIRED_QUEUES, SET_LIMITS, TOUCH_QUEUES, Call
 
 from .topology import Topology
@@ -49,15 +50,15 @@ class Limits:
 class Expiry:
     """Sets the limits of queues and deletes expired ones."""
 
-    def __init__(self, server: RedisClient, topology: Topology, keys: Keys, *, lease_seconds: float) -> None:
+    def __init__(self, server: RedisClient, topology: Topology, keys: Keys, options: Options) -> None:
         self._server = server
         self._topology = topology
         self._keys = keys
-        self._lease_ms = round(lease_seconds * 1000)
+        self._lease_ms = round(options.lease_seconds * 1000)
 
     def set_limits(self, limits: Mapping[str, Limits]) -> None:
         """Set the *limits* of queues by name; the last declaration wins."""
-        keys = [self._keys.queues(), self._keys.bell(), self._keys.limits(), self._keys.expiring()]
+        keys = [self._keys.queues, self._keys.bell, self._keys.limits, self._keys.expiring]
         calls = []
         for queue, each in limits.items():
             ttl, expires = ("" if ms is None else ms for ms in (each.message_ttl_ms, each.expires_ms))
@@ -69,13 +70,13 @@ class Expiry:
     def touch(self, queues: Iterable[str], server: RedisClient | None = None) -> None:
         """Keep *queues* for one lease; call again within that time. *server* overrides the usual client."""
         if names := list(queues):
-            call = Call(TOUCH_QUEUES, [self._keys.limits(), self._keys.expiring()], [self._lease_ms, *names])
+            call = Call(TOUCH_QUEUES, [self._keys.limits, self._keys.expiring], [self._lease_ms, *names])
             (server or self._server).run(call)
 
     @property
     def expired(self) -> Call:
         """Script that returns the names for :meth:`remove`."""
-        return Call(EXPIRED_QUEUES, [self._keys.expiring()], [_REMOVALS])
+        return Call(EXPIRED_QUEUES, [self._keys.expiring], [_REMOVALS])
 
     def remove(self, names: Iterable[bytes]) -> None:
         """Delete expired queues, unless they are in use again."""

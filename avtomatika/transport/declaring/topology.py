@@ -59,8 +59,8 @@ class Topology:
         self, exchanges: dict[str, str], queues: list[str], wanted: dict[str, list[str]]
     ) -> tuple[dict[str, str], list[str], dict[str, list[str]]]:
         commands: list[tuple[Argument, ...]] = [
-            ("HMGET", self._keys.exchanges(), *exchanges, ""),
-            ("HMGET", self._keys.queues(), *queues, ""),
+            ("HMGET", self._keys.exchanges, *exchanges, ""),
+            ("HMGET", self._keys.queues, *queues, ""),
         ]
         commands += [("HMGET", self._keys.bindings(exchange), *fields) for exchange, fields in wanted.items()]
         types, traits, *bound = self._server.execute_all(commands)
@@ -79,7 +79,7 @@ class Topology:
         )
 
     def _declare(self, exchanges: dict[str, str], queues: list[str], wanted: dict[str, list[str]]) -> None:
-        keys = [self._keys.exchanges(), self._keys.queues(), self._keys.bell()]
+        keys = [self._keys.exchanges, self._keys.queues, self._keys.bell]
         keys += [self._keys.bindings(exchange) for exchange in wanted]
         args: list[Argument] = [len(exchanges), len(queues)]
         for exchange, kind in exchanges.items():
@@ -100,26 +100,26 @@ class Topology:
         facts: dict[bytes, Any] = {} if isinstance(answer, ResponseError) else as_dict(answer)
         place = f"{facts.get(b'last-generated-id', b'0-0').decode()}/{facts.get(b'entries-added', 0)}"
         self._server.execute(("HSET" if is_new else "HSETNX", self._keys.listens(queue), exchange, place))
-        self._server.run(Call(ADD_TRAIT, [self._keys.queues(), self._keys.bell()], [queue, "f"]))
+        self._server.run(Call(ADD_TRAIT, [self._keys.queues, self._keys.bell], [queue, "f"]))
 
     def type_of(self, exchange: str) -> str | None:
         """Return the type of *exchange*, or None if it is not declared."""
-        kind = self._server.execute(("HGET", self._keys.exchanges(), exchange))
+        kind = self._server.execute(("HGET", self._keys.exchanges, exchange))
         return kind.decode() if kind else None
 
     def has_queue(self, queue: str) -> bool:
-        return bool(self._server.execute(("HEXISTS", self._keys.queues(), queue)))
+        return bool(self._server.execute(("HEXISTS", self._keys.queues, queue)))
 
     def queues(self) -> list[str]:
         """Return the names of all queues."""
-        return [name.decode() for name in self._server.execute(("HKEYS", self._keys.queues()))]
+        return [name.decode() for name in self._server.execute(("HKEYS", self._keys.queues))]
 
     def bindings(self, exchange: str) -> list[Binding]:
         """Return all bindings of *exchange*."""
         return _listed(exchange, self._server.execute(("HGETALL", self._keys.bindings(exchange))))
 
     def all_bindings(self) -> list[Binding]:
-        names = [name.decode() for name in self._server.execute(("HKEYS", self._keys.exchanges()))]
+        names = [name.decode() for name in self._server.execute(("HKEYS", self._keys.exchanges))]
         tables = self._server.execute_all([("HGETALL", self._keys.bindings(name)) for name in names])
         return [binding for name, table in zip(names, tables, strict=True) for binding in _listed(name, table)]
 
@@ -134,7 +134,7 @@ class Topology:
 
     def delete_exchange(self, exchange: str) -> None:
         self.unbind(self.bindings(exchange))
-        self._server.execute_all([("HDEL", self._keys.exchanges(), exchange), ("UNLINK", self._keys.fanout(exchange))])
+        self._server.execute_all([("HDEL", self._keys.exchanges, exchange), ("UNLINK", self._keys.fanout(exchange))])
         self._router.forget_routes()
 
     def delete_queue(self, queue: str, *, if_empty: bool = False) -> bool:
@@ -154,7 +154,7 @@ class Topology:
         bindings = [binding for binding in all_bindings if binding[0] == queue]
         streams = [self._keys.stream(queue, level) for level in LEVELS] if condition else self._streams(queue)
         own = [self._keys.delays(queue), self._keys.delayed(queue), self._keys.listens(queue), *streams]
-        keys = [self._keys.queues(), self._keys.limits(), self._keys.expiring(), self._keys.revoked(), *own]
+        keys = [self._keys.queues, self._keys.limits, self._keys.expiring, self._keys.revoked, *own]
         keys += [self._keys.bindings(exchange) for _, exchange, _ in bindings]
         fields = [_field(queue, routing_key) for _, _, routing_key in bindings]
         done = self._server.run(Call(DELETE_QUEUE, keys, [queue, condition, len(own), *fields]))
@@ -174,7 +174,7 @@ class Topology:
 
         Returns False if the queue does not exist. Raises ValueError if it reads a fanout exchange.
         """
-        if "f" in (self._server.execute(("HGET", self._keys.queues(), queue)) or b"").decode():
+        if "f" in (self._server.execute(("HGET", self._keys.queues, queue)) or b"").decode():
             raise ValueError(f"queue {queue!r} reads a fanout exchange")
         return self._set_paused(queue, by)
 
@@ -183,7 +183,7 @@ class Topology:
         return self._set_paused(queue, "")
 
     def _set_paused(self, queue: str, by: str) -> bool:
-        keys = [self._keys.queues(), self._keys.bell(), self._keys.limits()]
+        keys = [self._keys.queues, self._keys.bell, self._keys.limits]
         return bool(self._server.run(Call(PAUSE, keys, [queue, by])))
 
     def size(self, queue: str) -> int:
@@ -206,7 +206,7 @@ class Topology:
         return {queue: sum(int(next(answers)) for _ in range(len(LEVELS) + 1)) for queue in queues}
 
     def _streams(self, queue: str) -> list[str]:
-        traits = self._server.execute(("HGET", self._keys.queues(), queue)) or b"0"
+        traits = self._server.execute(("HGET", self._keys.queues, queue)) or b"0"
         return [self._keys.stream(queue, level) for level in traits.decode() if level.isdigit()]
 
 

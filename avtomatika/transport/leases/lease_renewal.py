@@ -184,7 +184,7 @@ class LeaseRenewer:
     def _renew(self, server: RedisClient) -> None:
         holders = list(self._holders)
         if holders:  # all have the same keys
-            server.run(Call(SEND_HEARTBEAT, [holders[0].router.keys.beat()], [round(self._lease_seconds * 1000)]))
+            server.run(Call(SEND_HEARTBEAT, [holders[0].router.keys.beat], [round(self._lease_seconds * 1000)]))
         for holder in holders:
             if holder.requeue_at is None:
                 holder.touch_queues(server)
@@ -216,7 +216,7 @@ class LeaseRenewer:
 
     def _revoked(self, server: RedisClient, holder: LeaseHolder) -> set[str]:
         """Return tags of held messages that are revoked individually or with their group."""
-        revoked = holder.router.keys.revoked()
+        revoked = holder.router.keys.revoked
         groups = {
             tag: str(message.headers.get(GROUP_HEADER, "")).split()
             for tag, message in holder.qos.messages.copy().items()

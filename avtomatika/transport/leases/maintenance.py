@@ -14,6 +14,7 @@ from avtomatika.transport.consuming.qos import BATCH, ack_call
 from avtomatika.transport.consuming.subscriptions import Subscriptions
 from avtomatika.transport.declaring.expiry import Expiry
 from avtomatika.transport.keys import GROUP, make_tag
+from avtomatika.transport.options import Options
 from avtomatika.transport.publishing.routing import Router
 from avtomatika.transport.scripts import CLEAN_UP, MOVE_DELAYED, RECLAIM, REQUEUE, Argument, Call
 
@@ -35,23 +36,14 @@ class Maintenance:
         server: RedisClient,
         router: Router,
         expiry: Expiry,
-        *,
         subscriptions: Subscriptions,
-        lease_seconds: float,
-        visibility_seconds: float,
-        reclaim_seconds: float,
-        max_deliveries: int,
-        dead_letter_seconds: float,
+        options: Options,
     ) -> None:
         self._server = server
         self._router = router
         self._expiry = expiry
         self._subscriptions = subscriptions
-        self._lease_ms = round(lease_seconds * 1000)
-        self._visibility_ms = round(visibility_seconds * 1000)
-        self._reclaim_seconds = reclaim_seconds
-        self._max_deliveries = max_deliveries
-        self._dead_letter_seconds = dead_letter_seconds
+        self._options = options
         #: Stream -> position of the reclaim scan.
         self._cursors: dict[str, str] = {}
         self._reclaim_at = self._due_at = 0.0
@@ -80,18 +72,19 @@ class Maintenance:
 
         Leases of a consumer that is connected but blocked expire after the visibility timeout.
         """
-        keys = self._router.keys
+        keys, options = self._router.keys, self._options
         streams = [stream for stream, _ in self._subscriptions.streams]
         cursors = [self._cursors.get(stream, "0-0") for stream in streams]
-        args: list[Argument] = [self._router.consumer_name, self._lease_ms, self._max_deliveries]
-        args += (self._visibility_ms, keys.presence(""), *cursors, *(queue for _, queue in self._subscriptions.streams))
-        calls = [self._expiry.expired, Call(RECLAIM, [keys.beat(), keys.revoked(), keys.queues(), *streams], args)]
+        args: list[Argument] = [self._router.consumer_name, round(options.lease_seconds * 1000), options.max_deliveries]
+        args += (round(options.visibility_timeout * 1000), keys.presence(""), *cursors)
+        args += [queue for _, queue in self._subscriptions.streams]
+        calls = [self._expiry.expired, Call(RECLAIM, [keys.beat, keys.revoked, keys.queues, *streams], args)]
         if acks:
             calls.insert(0, ack_call(self._router.consumer_name, acks))
         *_, expired, answer = self._server.run_each(calls)
         self._expiry.remove(expired)
         self._cursors = {stream: answer[1 + place].decode() for place, stream in enumerate(streams)}
-        self._reclaim_at = now + min(self._reclaim_seconds, answer[0] / 1000 if answer[0] >= 0 else inf)
+        self._reclaim_at = now + min(options.sweep_interval_seconds, answer[0] / 1000 if answer[0] >= 0 else inf)
         return read_entries(self._subscriptions.streams, answer[1 + len(streams) :])
 
     def _move_delayed(self, now: float) -> None:
@@ -121,7 +114,7 @@ class Maintenance:
             len(streams),
             leaving,
             round(_IDLE_CONSUMER_SECONDS * 1000),
-            round(self._dead_letter_seconds * 1000),
+            round(self._options.dead_letter_seconds * 1000),
         ]
         return Call(CLEAN_UP, [*streams, *dead], args)
 

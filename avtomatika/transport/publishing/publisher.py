@@ -10,6 +10,7 @@ from avtomatika.transport.connection.redis_client import RedisClient
 from avtomatika.transport.envelope import Outgoing
 from avtomatika.transport.errors import MessageTooLargeError
 from avtomatika.transport.keys import parse_tag
+from avtomatika.transport.options import Options
 from avtomatika.transport.scripts import PUBLISH, PUBLISH_MANY, SETTLE, Argument, Call
 
 from .routing import Route, Router, level_of
@@ -38,11 +39,11 @@ class Settlement(NamedTuple):
 class Publisher:
     """Publishes along the routes of *router*. Threads may share it."""
 
-    def __init__(self, server: RedisClient, router: Router, *, max_message_bytes: int, fanout_length: int) -> None:
+    def __init__(self, server: RedisClient, router: Router, options: Options) -> None:
         self._server = server
         self._router = router
-        self._max_message_bytes = max_message_bytes
-        self._fanout_length = fanout_length
+        self._max_message_bytes = options.max_message_bytes
+        self._fanout_length = options.fanout_length
 
     def encode(self, outgoing: Outgoing) -> EncodedMessage:
         """Encode *outgoing* into its stored form."""
@@ -79,7 +80,7 @@ class Publisher:
 
     def _publish_call(self, message: EncodedMessage, route: Route) -> Call:
         router, queue = self._router, route.queues[0]
-        keys = [router.keys.queues(), router.keys.limits(), router.stream(queue, message.priority)]
+        keys = [router.keys.queues, router.keys.limits, router.stream(queue, message.priority)]
         if route.bindings_key:
             keys.append(route.bindings_key)
         ttl = "" if message.ttl_ms is None else message.ttl_ms
@@ -136,9 +137,9 @@ class Publisher:
                     fields += (queue, message.priority, message.payload, message.group, "", ttl, "")
         acks = [parse_tag(tag) for tag in tags]
         keys = [
-            router.keys.queues(),
-            router.keys.bell(),
-            router.keys.limits(),
+            router.keys.queues,
+            router.keys.bell,
+            router.keys.limits,
             *versions,
             *streams,
             *[stream for stream, _ in acks],

@@ -66,7 +66,7 @@ class Router:
     @property
     def identity(self) -> str:
         """Identifier of this server's data."""
-        key = self.keys.identity()
+        key = self.keys.identity
         _, kept = self._server.execute_all([("SET", key, token_hex(8), "NX"), ("GET", key)])
         return str(kept.decode())
 
@@ -129,12 +129,12 @@ class Router:
         return key
 
     def _add_trait(self, queue: str, trait: str) -> None:
-        if not self._server.run(Call(ADD_TRAIT, [self.keys.queues(), self.keys.bell()], [queue, trait])):
+        if not self._server.run(Call(ADD_TRAIT, [self.keys.queues, self.keys.bell], [queue, trait])):
             self.forget_routes()  # drop the routes that led to a deleted queue
             raise NoRouteError("", queue)
 
     def _default(self, queue: str) -> Route:
-        if not self._server.execute(("HEXISTS", self.keys.queues(), queue)):
+        if not self._server.execute(("HEXISTS", self.keys.queues, queue)):
             raise NoRouteError("", queue)
         return Route("", "", "", (queue,))
 
@@ -152,7 +152,7 @@ class Router:
 
     def _read(self, exchange: str) -> _Bindings:
         kind, fields = self._server.execute_all(
-            [("HGET", self.keys.exchanges(), exchange), ("HGETALL", self.keys.bindings(exchange))]
+            [("HGET", self.keys.exchanges, exchange), ("HGETALL", self.keys.bindings(exchange))]
         )
         table = read_table(fields)
         return _Bindings(kind.decode() if kind else "direct", table.pop(VERSION, [""])[0], table)

@@ -100,7 +100,7 @@ class BrokerLink:
         if heartbeats is not None:
             heartbeats.start()
         self._take_tasks(consumer)
-        self._drain(consumer, outbox)
+        outbox.drain(self._drain_timeout_seconds, partial(self._requeue, consumer))
         if heartbeats is not None:
             heartbeats.stop()
         control.stop()
@@ -244,19 +244,7 @@ class BrokerLink:
         while not self._stopping and monotonic() < until:
             sleep(_CHECK_SECONDS)
 
-    # ------------------------------------------------------------ stop
-
-    def _drain(self, consumer: Consumer, outbox: Outbox) -> None:
-        """Wait for running tasks, up to the time limit, and requeue unfinished ones."""
-        self._requeue(consumer, self._runtime.withdraw(self._drain_timeout_seconds))
-        outbox.finish(self._drain_timeout_seconds)
-        self._requeue(consumer, self._runtime.close())
-        for pending in outbox.stop():
-            logger.error("task %s: its result could not be sent", pending.task_id)
-
     def _requeue(self, consumer: Consumer, executions: Sequence[TaskExecution]) -> None:
-        for execution in executions:
-            logger.info("task %s, attempt %d: requeued", execution.task.task_id, execution.task.attempt)
         if self._handoff is not None:
             self._handoff.release(executions)
         try:

@@ -77,7 +77,7 @@ class BrokerResultSender:
     def send_progress(self, progress: Sequence[wire.Progress]) -> None:
         left = progress if self._handoff is None else self._handoff.send_progress(progress)
         if left and self._consumer.message_count(WORKERS) <= MAX_QUEUED_NOTICES:
-            self._consumer.settle_many([([broker.task_progress(each, signer=self._key) for each in left], ())])
+            self._consumer.settle_many([([broker.notice(each, self._key) for each in left], ())])
 
     def send_chunks(self, chunks: Sequence[wire.RunChunks]) -> None:
         if self._handoff is not None and not (chunks := self._handoff.send_chunks(chunks)):
@@ -85,7 +85,7 @@ class BrokerResultSender:
         if self._consumer.message_count(WORKERS) > MAX_QUEUED_NOTICES:
             raise TooManyRequestsError("orchestrators do not keep up with notices of workers")
         rows = [(c.job_id, c.task_id, c.attempt, c.ticket, c.run, c.chunks) for c in chunks]
-        message = broker.stream_chunks(wire.StreamChunks(self._worker_id, rows), signer=self._key)
+        message = broker.notice(wire.StreamChunks(self._worker_id, rows), self._key)
         self._consumer.settle_many([([message], ())])
 
     def abort(self) -> None:

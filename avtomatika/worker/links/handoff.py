@@ -6,7 +6,7 @@ These addresses then keep the leases: the link's heartbeats over HTTP name the t
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from avtomatika.broker import Consumer
 from avtomatika.errors import AvtomatikaError
@@ -19,6 +19,7 @@ from .pending import PendingResult, send_each
 from .scheduler import LinkSlot
 
 logger = logging.getLogger(__name__)
+R = TypeVar("R", Progress, RunChunks)
 
 #: So much is offered at a time.
 _MAX_TASKS = 1_000
@@ -72,16 +73,16 @@ class Handoff:
 
     def send_progress(self, progress: Sequence[Progress]) -> list[Progress]:
         """Send progress of adopted tasks; return that of other tasks."""
-        in_flight = self._result_sender.in_flight
-        self._result_sender.send_progress([each for each in progress if each.task_id in in_flight])
-        return [each for each in progress if each.task_id not in in_flight]
+        return self._send(progress, self._result_sender.send_progress)
 
     def send_chunks(self, chunks: Sequence[RunChunks]) -> list[RunChunks]:
         """Send chunks of adopted tasks; return those of other tasks."""
+        return self._send(chunks, self._result_sender.send_chunks)
+
+    def _send(self, reports: Sequence[R], send: Callable[[Sequence[R]], None]) -> list[R]:
         in_flight = self._result_sender.in_flight
-        if adopted := [each for each in chunks if each.task_id in in_flight]:
-            self._result_sender.send_chunks(adopted)
-        return [each for each in chunks if each.task_id not in in_flight]
+        send([each for each in reports if each.task_id in in_flight])
+        return [each for each in reports if each.task_id not in in_flight]
 
     def deliver(self, results: deque[PendingResult]) -> None:
         """Deliver results of adopted tasks and remove them from *results*. Raises AvtomatikaError if the rest must

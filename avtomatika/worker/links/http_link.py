@@ -124,7 +124,8 @@ class HttpLink:
         self._outbox.start()
         self._take_tasks()
         deadline = monotonic() + self._drain_timeout_seconds + _GRACE_SECONDS
-        self._drain()
+        self._outbox.drain(self._drain_timeout_seconds, self._release)
+        self._result_sender.close()
         self._wait_for_others(deadline)
         self._has_drained = True
         self._is_due.set()
@@ -243,16 +244,6 @@ class HttpLink:
 
     # ------------------------------------------------------------ stop
 
-    def _drain(self) -> None:
-        """Wait for running tasks and their results, up to the time limit."""
-        self._release(self._runtime.withdraw(self._drain_timeout_seconds))
-        self._is_due.set()  # requeues released tasks immediately
-        self._outbox.finish(self._drain_timeout_seconds)
-        self._release(self._runtime.close())
-        for pending in self._outbox.stop():
-            logger.error("task %s: its result could not be delivered", pending.task_id)
-        self._result_sender.close()
-
     def _wait_for_others(self, deadline: float) -> None:
         """Keep sending heartbeats for tasks of other links of the group while they drain."""
         while self._is_registered and monotonic() < deadline:
@@ -262,8 +253,8 @@ class HttpLink:
 
     def _release(self, executions: Sequence[Any]) -> None:
         for execution in executions:
-            logger.info("task %s, attempt %d: requeued", execution.task.task_id, execution.task.attempt)
             self._result_sender.in_flight.pop(execution.task.task_id, None)
+        self._is_due.set()  # a heartbeat requeues them
 
     def _sign_off(self) -> None:
         """Announce that the worker is offline, which requeues its tasks immediately."""

@@ -6,13 +6,14 @@ How they are sent depends on the link's :class:`ResultSender`.
 import logging
 import threading
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from time import monotonic, time
 from typing import Protocol
 
 from avtomatika.broker.backoff import Backoff
 from avtomatika.errors import AvtomatikaError, UnavailableError
 from avtomatika.schemas import wire
+from avtomatika.worker.execution import TaskExecution
 from avtomatika.worker.runtime import Runtime
 from avtomatika.worker.spool import SpoolPartition
 from avtomatika.worker.stream_buffer import StreamBuffer
@@ -83,13 +84,22 @@ class Outbox:
             self._unsent.append(pending)
         self._thread.start()
 
-    def finish(self, timeout_seconds: float) -> bool:
-        """Wait until all executions have finished and their results are sent; return False on time-out. Call it once no
-        new tasks start."""
+    def drain(self, timeout_seconds: float, requeue: Callable[[Sequence[TaskExecution]], None]) -> None:
+        """Wait until the started tasks have finished and their results are sent, up to the time limit. *requeue* the
+        tasks that have not started, and at the end those that have not finished. Call it once no new tasks start."""
+        self._requeue(self._runtime.withdraw(timeout_seconds), requeue)
         self._done.clear()
         self._finishing.set()
         self._runtime.wake()
-        return self._done.wait(timeout_seconds)
+        self._done.wait(timeout_seconds)
+        self._requeue(self._runtime.close(), requeue)
+        for pending in self._stop():
+            logger.error("task %s: its result could not be sent", pending.task_id)
+
+    def _requeue(self, executions: Sequence[TaskExecution], requeue: Callable[[Sequence[TaskExecution]], None]) -> None:
+        for execution in executions:
+            logger.info("task %s, attempt %d: requeued", execution.task.task_id, execution.task.attempt)
+        requeue(executions)
 
     @property
     def deferred(self) -> int:
@@ -102,10 +112,9 @@ class Outbox:
         """Results that are not sent yet."""
         return list(self._unsent)
 
-    def stop(self) -> list[PendingResult]:
+    def _stop(self) -> list[PendingResult]:
         """End the thread; return results that are neither sent nor spooled."""
         self._stopping.set()
-        self._finishing.set()
         self._runtime.wake()
         self._sender.abort()
         self._thread.join()

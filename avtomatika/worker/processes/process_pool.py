@@ -14,7 +14,7 @@ from time import monotonic
 
 from avtomatika.files.task_storage import TaskStorage
 from avtomatika.schemas.wire import Chunk, Progress
-from avtomatika.worker.durations import AverageDurations
+from avtomatika.worker.durations import Durations
 from avtomatika.worker.execution import TaskExecution
 from avtomatika.worker.executors import OnFinish
 from avtomatika.worker.recycling import RecycleLimits
@@ -41,7 +41,7 @@ class ProcessExecutor:
         self._max_children = max_children
         self._storage = storage
         self._recycling = recycling
-        self._durations = AverageDurations()
+        self._durations = Durations()
         self._parallel = min(max_children, os.cpu_count() or 1)
         self._queue = TaskQueue()
         self._children: dict[int, ChildProcess] = {}
