@@ -75,12 +75,12 @@ class Consumer:
     def declare(self, plans: Iterable[Plan]) -> None:
         """Declare what *plans* need, as :func:`.topology.declare`."""
         declare(self._connection, plans)
-        self.channel.forget_routes()
+        self.channel.router.forget_routes()
 
     def declare_tasks(self, task_types: Iterable[str]) -> None:
         """Declare the queues of *task_types*, as :func:`.topology.declare_tasks`."""
         declare_tasks(self._connection, task_types)
-        self.channel.forget_routes()
+        self.channel.router.forget_routes()
 
     def declare_queues(self, names: Iterable[str]) -> None:
         """Declare queues without bindings."""

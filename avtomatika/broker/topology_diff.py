@@ -81,7 +81,7 @@ def remove_queues(connection: Connection, found: TopologyDiff) -> TopologyDiff:
 
 def _live_bindings(channel: Channel) -> dict[str, tuple[Bound, ...]]:
     found: dict[str, tuple[Bound, ...]] = {}
-    for queue, exchange, key in sorted(channel.list_bindings()):
+    for queue, exchange, key in sorted(channel.topology.all_bindings()):
         found[queue] = (*found.get(queue, ()), (exchange, key))
     return found
 

@@ -19,7 +19,7 @@ def finish_branches(events: Sequence[ReceivedEvent], *, store: Store, consumer: 
     settled = set()
     for (received, _), reply in zip(finished, store.finish_branches([branch for _, branch in finished]), strict=True):
         if reply is BranchStatus.REROUTE:
-            consumer.channel.forget_routes()
+            consumer.channel.router.forget_routes()
         elif reply is not BranchStatus.ORDINARY:
             settled.add(received.delivery.tag)
     consumer.release(settled)

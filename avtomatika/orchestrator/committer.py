@@ -132,7 +132,7 @@ class Committer:
     def _settle(self, work: Work, reply: CommitReply) -> None:
         match reply.answer:
             case CommitStatus.REROUTE:
-                self._consumer.channel.forget_routes()
+                self._consumer.channel.router.forget_routes()
                 self._ready.append(work)
             case CommitStatus.WRONG_TYPE:
                 self._refused.append((work, WrongTypeError(reply.reason)))

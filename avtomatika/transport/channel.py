@@ -41,14 +41,15 @@ class Channel(PublishingChannel):
     def __init__(self, connection: Any, **kwargs: Any) -> None:
         super().__init__(connection, **kwargs)
         options = self._options = connection.options
-        self._server = connection.server
+        #: For callers that run their own scripts.
+        self.server = connection.server
         self._lease_renewer = connection.lease_renewer
-        self.router = Router(self._server, prefix=options.prefix, consumer_name=options.consumer_name or new_name())
-        self.topology = Topology(self._server, self.router)
-        self.expiry = Expiry(self._server, self.topology, self.router.keys, options)
+        self.router = Router(self.server, prefix=options.prefix, consumer_name=options.consumer_name or new_name())
+        self.topology = Topology(self.server, self.router)
+        self.expiry = Expiry(self.server, self.topology, self.router.keys, options)
         self.declarations = Declarations(self.topology, self.expiry, connection.exchanges)
-        self._publisher = Publisher(self._server, self.router, options)
-        self._rejecter = Rejecter(self._server, self.router, options)
+        self._publisher = Publisher(self.server, self.router, options)
+        self._rejecter = Rejecter(self.server, self.router, options)
         self._qos = QoS(self._lease_renewer.wake)
         self._lease_holder = LeaseHolder(self.router, self._qos, self._touch_queues)
         self._lease_renewer.add(self._lease_holder)
@@ -64,7 +65,7 @@ class Channel(PublishingChannel):
     def basic_ack(self, delivery_tag: str, multiple: bool = False) -> None:
         self._qos.ack(delivery_tag)
         if self.closed:
-            send_acks(self._server, self.router, self._qos)
+            send_acks(self.server, self.router, self._qos)
 
     def basic_reject(self, delivery_tag: str, requeue: bool = False) -> None:
         """Move the message to the tail of its queue or to the dead letters."""
@@ -218,9 +219,9 @@ class Channel(PublishingChannel):
             self._lease_renewer.remove(self._lease_holder)
             undelivered = [message.delivery_tag for buffer in self._prefetch_buffers for message in buffer.ready]
             self.return_unstarted(list(self._qos.messages) if self._options.requeue_on_close else undelivered)
-            send_acks(self._server, self.router, self._qos)
+            send_acks(self.server, self.router, self._qos)
             for buffer in self._prefetch_buffers:
-                buffer.reader.maintenance.clean_up(leaving=self.consumer_name)
+                buffer.reader.maintenance.clean_up(leaving=self.router.consumer_name)
         except CONNECTION_ERRORS:
             pass  # they are redelivered when their leases expire
         finally:
@@ -261,9 +262,9 @@ class Channel(PublishingChannel):
         return [self.prefetch_buffer, *self._get_buffers.values()]
 
     def _new_prefetch_buffer(self) -> PrefetchBuffer:
-        subscriptions = Subscriptions(self._server, self.router.keys, self.declarations.restore)
-        maintenance = Maintenance(self._server, self.router, self.expiry, subscriptions, self._options)
-        reader = Reader(self._server, self.router, self.expiry, subscriptions=subscriptions, maintenance=maintenance)
+        subscriptions = Subscriptions(self.server, self.router.keys, self.declarations.restore)
+        maintenance = Maintenance(self.server, self.router, self.expiry, subscriptions, self._options)
+        reader = Reader(self.server, self.router, self.expiry, subscriptions=subscriptions, maintenance=maintenance)
         return PrefetchBuffer(
             self, reader=reader, qos=self._qos, rejecter=self._rejecter, max_deliveries=self._options.max_deliveries
         )

@@ -31,7 +31,7 @@ class BaseTaskContext:
     worker_id: str
     report: Callable[[float, str], None] = field(repr=False)
     cancelled: Callable[[], bool] = field(repr=False)
-    open_stream: Callable[[], TaskStream] = field(repr=False, kw_only=True, default=TaskStream.discarding)
+    open_stream: Callable[[], TaskStream] = field(repr=False)
 
     @property
     def params(self) -> Mapping[str, Json]:

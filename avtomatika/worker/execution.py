@@ -76,8 +76,8 @@ class TaskExecution:
         try:
             self._start()
             task = await transfer(files.download_inputs) if files.has_inputs else self.task
-            arguments = self.worker_id, self._report, self._is_cancelled, files_type(files)
-            context = context_type(task, *arguments, open_stream=self._open_stream)
+            arguments = self.worker_id, self._report, self._is_cancelled, self._open_stream, files_type(files)
+            context = context_type(task, *arguments)
             outer = current_sender.set(self._send_chunk)  # of this thread or coroutine, and coroutines that it starts
             try:
                 called = wrap(call_skill, self.skill.middleware)(context)

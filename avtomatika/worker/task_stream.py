@@ -5,7 +5,6 @@ from base64 import b64encode
 from collections.abc import Callable
 from contextvars import ContextVar
 from time import time_ns
-from typing import Self
 
 import orjson
 
@@ -27,11 +26,6 @@ class TaskStream:
 
     def __init__(self, send: Callable[[Chunk], None]) -> None:
         self._send = send
-
-    @classmethod
-    def discarding(cls) -> Self:
-        """Return a stream that validates chunks and sends nothing."""
-        return cls(lambda chunk: None)
 
     def write(self, chunk: object) -> None:
         """Send text, bytes or a JSON value, of at most 64 KiB. Raises ValueError if it is larger, and HandlerError for

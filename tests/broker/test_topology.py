@@ -28,7 +28,9 @@ def test_every_binding_of_the_plan_is_declared(desk: Any, plan: Plan) -> None:
     broker.declare(connection, [plan])
 
     with connection.channel() as channel:
-        bound = {(str(key), queue) for queue, exchange, key in channel.list_bindings() if exchange == "avt.steps"}
+        bound = {
+            (str(key), queue) for queue, exchange, key in channel.topology.all_bindings() if exchange == "avt.steps"
+        }
         assert bound == {(str(binding.key), binding.queue) for binding in plan.bindings}
         assert channel.router.route(TASKS, "encode").queues == ("encode",)
         assert channel.router.route(TIMERS, TIMERS).queues == (TIMERS,)
@@ -54,7 +56,7 @@ def test_an_invalid_binding_is_rejected_before_anything_is_declared(desk: Any, p
         broker.declare(connection, [plan, astray])
 
     with connection.channel() as channel:
-        assert channel.list_bindings() == []
+        assert channel.topology.all_bindings() == []
 
 
 def test_a_worker_declares_its_task_types(desk: Any) -> None:
@@ -95,7 +97,7 @@ def test_an_empty_queue_of_a_skill_without_workers_expires_and_is_declared_again
         consumer.take(0.1)
 
     with connection.channel() as channel:
-        assert ("invented", TASKS, "invented") not in channel.list_bindings()
+        assert ("invented", TASKS, "invented") not in channel.topology.all_bindings()
         broker.declare_tasks(connection, ["invented"])
-        assert ("invented", TASKS, "invented") in channel.list_bindings()
+        assert ("invented", TASKS, "invented") in channel.topology.all_bindings()
     server.close()

@@ -208,7 +208,9 @@ def test_scripts_of_workers_over_http(stage: Callable[..., Stage], foreign_keys:
     notice = Outgoing("avt.workers", "taken", "{}")
 
     assert house._tasks is not None
-    assert held.lease([NewLease(delivery.tag, task, "w", notice)], holder=house._tasks.channel.consumer_name) == [True]
+    assert held.lease(
+        [NewLease(delivery.tag, task, "w", notice)], holder=house._tasks.channel.router.consumer_name
+    ) == [True]
     assert held.renew(held.of("w")) == [True]
     [mine] = held.of("w")
     held.settle(mine, Outgoing("avt.workers", "taken", "{}"), digest="d")

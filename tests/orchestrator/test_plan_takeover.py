@@ -149,7 +149,7 @@ def turn_for(house: Stage, seconds: float) -> None:
 def is_removed(house: Stage, bp: Blueprint) -> bool:
     """Return True if the server holds nothing of the plan of *bp*."""
     with house.connection.channel() as channel:
-        bound = [binding for binding in channel.list_bindings() if bp.plan.plan_hash in binding[2]]
+        bound = [binding for binding in channel.topology.all_bindings() if bp.plan.plan_hash in binding[2]]
         queues = [name for name in channel.topology.queues() if bp.plan.plan_hash in name]
     return not bound and not queues
 
@@ -157,7 +157,7 @@ def is_removed(house: Stage, bp: Blueprint) -> bool:
 def is_bound(house: Stage, bp: Blueprint) -> bool:
     """Return True if all routing keys of *bp* lead to their queues."""
     with house.connection.channel() as channel:
-        bound = {(binding[2], binding[0]) for binding in channel.list_bindings()}
+        bound = {(binding[2], binding[0]) for binding in channel.topology.all_bindings()}
     return bound.issuperset((str(binding.key), binding.queue) for binding in bp.plan.bindings)
 
 

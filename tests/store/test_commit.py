@@ -125,7 +125,7 @@ def test_changed_bindings_answer_reroute_and_nothing_is_written(house: House) ->
     assert house.settle(commit).answer is CommitStatus.REROUTE
     assert snapshot(house) == before
 
-    house.intake.channel.forget_routes()
+    house.intake.channel.router.forget_routes()
     assert house.settle(commit).answer is CommitStatus.OK
     assert house.intake.channel.queue_declare("elsewhere", passive=True).message_count == 1
 
@@ -135,7 +135,7 @@ def test_an_unbound_key_answers_no_route_and_nothing_is_written(house: House) ->
     commit = Commit(job, step, (cause(delivery),))
     with house.connection.clone() as other:
         other.default_channel.queue_unbind("encode", exchange="avt.tasks", routing_key="encode")
-    house.intake.channel.forget_routes()
+    house.intake.channel.router.forget_routes()
     before = snapshot(house)
 
     reply = house.settle(commit)

@@ -16,6 +16,7 @@ from avtomatika.files.task_files import TaskFiles
 from avtomatika.files.task_storage import TaskStorage
 from avtomatika.schemas import wire
 from avtomatika.worker.context import TaskContext
+from avtomatika.worker.task_stream import TaskStream
 
 DEADLINE_SECONDS = 30
 
@@ -184,6 +185,5 @@ def task(number: int, params: dict[str, Any], *, task_type: str = "work") -> wir
 def context(message: wire.TaskMessage) -> TaskContext:
     """Return the context of a skill for *message*; its progress is discarded."""
     files = Files(TaskFiles(TaskStorage.without_s3(), message))
-    return TaskContext(
-        task=message, worker_id="worker-1", files=files, on_progress=lambda _: None, cancelled=lambda: False
-    )
+    stream = TaskStream(lambda chunk: None)
+    return TaskContext(message, "worker-1", lambda share, text: None, lambda: False, lambda: stream, files)

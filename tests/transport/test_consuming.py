@@ -321,7 +321,7 @@ def test_deleting_a_queue_deletes_its_bindings(bench: Any) -> None:
 
     queue(channel).delete()
 
-    assert channel.list_bindings() == []
+    assert channel.topology.all_bindings() == []
     assert not bench.redis.exists("avt:q:tasks:0")
 
 
@@ -415,5 +415,5 @@ def test_a_channel_forgets_queues_that_it_no_longer_reads(bench: Any) -> None:
     reader.maintenance.clean_up()
 
     assert names(bench, "others") == []
-    assert names(bench) == [reading.channel.consumer_name]
+    assert names(bench) == [reading.channel.router.consumer_name]
     assert reader.maintenance._subscriptions.read_streams == {"avt:q:tasks:0"}

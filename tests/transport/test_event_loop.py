@@ -96,9 +96,9 @@ def test_an_idle_loop_sleeps(bench: Any, loop: Callable[..., Loop]) -> None:
     waiting.turn(2)
     began = monotonic()
 
-    waiting.turn(1)
+    waiting.turn(4)  # some of them only look at the clock
 
-    assert monotonic() - began > 0.5
+    assert monotonic() - began > 1.5
 
 
 def test_messages_of_a_new_queue_and_a_new_priority_are_delivered(bench: Any, loop: Callable[..., Loop]) -> None:

@@ -234,11 +234,11 @@ def test_a_forked_child_holds_no_messages_and_the_parent_continues(bench: Any) -
     bench.publish(1)
     reading = bench.read()
     [message] = reading.wait_for(1)
-    name = reading.channel.consumer_name
+    name = reading.channel.router.consumer_name
     pid = os.fork()
     if pid == 0:
         try:
-            is_new = reading.channel.consumer_name != name and not reading.channel.qos.messages
+            is_new = reading.channel.router.consumer_name != name and not reading.channel.qos.messages
             message.ack()
             os._exit(0 if is_new and reading.drain(0.1) == [] and bench.left() == 1 else 1)
         finally:
@@ -262,7 +262,7 @@ def test_a_closed_consumer_without_messages_is_removed(bench: Any) -> None:
     two.channel.close()
 
     [left] = bench.redis.xinfo_consumers("avt:q:tasks:0", "avt")
-    assert left["name"] == two.channel.consumer_name
+    assert left["name"] == two.channel.router.consumer_name
     assert left["pending"] == 1
 
 
@@ -317,7 +317,7 @@ def test_liveness_channels_follow_the_consumers(bench: Any) -> None:
     reading = bench.read()
     reading.drain(0.05)
     [channel] = bench.redis.pubsub_channels("avt:consumer:*")
-    assert channel == f"avt:consumer:{reading.channel.consumer_name}"
+    assert channel == f"avt:consumer:{reading.channel.router.consumer_name}"
 
     second = reading.connection.channel()
     second.basic_get("tasks")

@@ -123,7 +123,7 @@ def test_messages_of_a_lost_reply_are_redelivered_without_waiting_for_the_lease(
     reading = bench.read(lease_seconds=60)
     reading.wait_for(1)[0].ack()
     bench.publish(1)
-    bench.redis.xreadgroup("avt", reading.channel.consumer_name, {"avt:q:tasks:0": ">"})
+    bench.redis.xreadgroup("avt", reading.channel.router.consumer_name, {"avt:q:tasks:0": ">"})
     bench.redis.client_kill_filter(_type="normal", skipme=True)
     with pytest.raises(redis.ConnectionError):
         reading.drain(0.05)

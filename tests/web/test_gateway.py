@@ -794,7 +794,7 @@ def claim(taken: tuple[Consumer, broker.Delivery], **change: Any) -> dict[str, A
     intake, delivery = taken
     task = wire.load_task(delivery.body)
     claimed = {"task_id": task.task_id, "attempt": 1, "ticket": task.ticket, "tag": delivery.tag} | change
-    consumer = claimed.pop("consumer", intake.channel.consumer_name)
+    consumer = claimed.pop("consumer", intake.channel.router.consumer_name)
     return {"consumer": consumer, "tasks": [claimed]}
 
 

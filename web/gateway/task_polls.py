@@ -194,7 +194,7 @@ class Polls:
         ]
         done = [False] * len(new_leases)
         try:
-            done = self._leases.lease(new_leases, holder=consumer.channel.consumer_name)
+            done = self._leases.lease(new_leases, holder=consumer.channel.router.consumer_name)
         finally:
             consumer.release(delivery.tag for delivery, _, _ in matched)
             for (delivery, task, poll), is_done in zip(matched, done, strict=True):

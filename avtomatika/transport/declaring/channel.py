@@ -28,50 +28,37 @@ class Declarations:
     def __init__(self, topology: Topology, expiry: Expiry, exchanges: dict[str, str]) -> None:
         self._topology = topology
         self._expiry = expiry
-        self._exchanges = exchanges
-        self._queues: dict[str, Limits | None] = {}
-        self._bindings: set[Binding] = set()
-
-    def add_exchange(self, exchange: str, kind: str) -> None:
-        self._exchanges[exchange] = kind
-
-    def add_queue(self, queue: str, limits: Limits | None) -> None:
-        self._queues[queue] = limits
-
-    def add_binding(self, binding: Binding, kind: str) -> None:
-        self._bindings.add(binding)
-        self._exchanges[binding[1]] = kind
+        self.exchanges = exchanges
+        self.queues: dict[str, Limits | None] = {}
+        self.bindings: set[Binding] = set()
 
     def is_transient(self, queue: str) -> bool:
         """Return whether *queue* serves a single consumer and starts empty for each."""
-        limits = self._queues.get(queue)
+        limits = self.queues.get(queue)
         return limits is not None and limits.is_transient
 
     def forget_exchange(self, exchange: str) -> None:
-        self._exchanges.pop(exchange, None)
-        self._bindings = {binding for binding in self._bindings if binding[1] != exchange}
+        self.exchanges.pop(exchange, None)
+        self.bindings = {binding for binding in self.bindings if binding[1] != exchange}
 
     def forget_queue(self, queue: str) -> None:
-        self._queues.pop(queue, None)
-        self._bindings = {binding for binding in self._bindings if binding[0] != queue}
-
-    def forget_binding(self, binding: Binding) -> None:
-        self._bindings.discard(binding)
+        self.queues.pop(queue, None)
+        self.bindings = {binding for binding in self.bindings if binding[0] != queue}
 
     def restore_lost(self) -> bool:
         """Redeclare everything if the server has lost an exchange or a queue; return whether it had."""
-        if not self._topology.lacks(self._exchanges.copy(), list(self._queues)):
+        if not self._topology.lacks(self.exchanges.copy(), list(self.queues)):
             return False
-        self._topology.declare(exchanges=self._exchanges.copy())
-        self.restore(self._queues)
+        self._topology.declare(exchanges=self.exchanges.copy())
+        self.restore(self.queues)
         return True
 
     def restore(self, queues: Collection[str]) -> None:
         """Redeclare *queues* with their limits, their bindings and the exchanges of these."""
-        bindings = [binding for binding in self._bindings if binding[0] in queues]
-        exchanges = {exchange: self._exchanges.get(exchange, "direct") for _, exchange, _ in bindings}
+        bindings = [binding for binding in self.bindings if binding[0] in queues]
+        exchanges = {exchange: self.exchanges.get(exchange, "direct") for _, exchange, _ in bindings}
         self._topology.declare(exchanges=exchanges, queues=queues, bindings=bindings)
-        self._expiry.set_limits({queue: limits for queue in queues if (limits := self._queues.get(queue))})
+        self._expiry.set_limits({queue: limits for queue in queues if (limits := self.queues.get(queue))})
         for queue, exchange, _ in bindings:
             if exchanges[exchange] == "fanout":
                 self._topology.bind_fanout(queue, exchange)
@@ -90,7 +77,7 @@ class DeclaringChannel(virtual.Channel):
     router: Router
     declarations: Declarations
     closed: bool
-    _server: RedisClient
+    server: RedisClient
 
     def declare_many(
         self,
@@ -116,7 +103,7 @@ class DeclaringChannel(virtual.Channel):
         name = exchange or f"amq.{kind}"
         if not passive:
             self.topology.declare(exchanges={name: kind})
-            self.declarations.add_exchange(name, kind)
+            self.declarations.exchanges[name] = kind
         elif self.topology.type_of(name) is None:
             raise ChannelError(f"NOT_FOUND - no exchange {name!r}", (50, 10), "Channel.exchange_declare", "404")
 
@@ -147,7 +134,7 @@ class DeclaringChannel(virtual.Channel):
             self.topology.declare(queues=[name])
             if limits:
                 self.expiry.set_limits({name: limits})
-            self.declarations.add_queue(name, limits)
+            self.declarations.queues[name] = limits
         elif not self.topology.has_queue(name):
             raise ChannelError(f"NOT_FOUND - no queue {name!r}", (50, 10), "Channel.queue_declare", "404")
         return queue_declare_ok_t(name, self.topology.size(name), 0)
@@ -160,12 +147,13 @@ class DeclaringChannel(virtual.Channel):
         self.topology.declare(bindings=[(queue, name, routing_key)])
         if kind == "fanout":
             self.topology.bind_fanout(queue, name, is_new=self.declarations.is_transient(queue))
-        self.declarations.add_binding((queue, name, routing_key), kind)
+        self.declarations.bindings.add((queue, name, routing_key))
+        self.declarations.exchanges[name] = kind
 
     def queue_unbind(self, queue: str, exchange: str | None = None, routing_key: str = "", **_: Any) -> None:
         binding = (queue, exchange or "amq.direct", routing_key)
         self.topology.unbind([binding])
-        self.declarations.forget_binding(binding)
+        self.declarations.bindings.discard(binding)
 
     def queue_delete(self, queue: str, if_unused: bool = False, if_empty: bool = False, **_: Any) -> None:
         if not (if_empty and self.topology.size(queue)):
@@ -175,28 +163,9 @@ class DeclaringChannel(virtual.Channel):
     def queue_purge(self, queue: str, **_: Any) -> int:
         return self.topology.purge(queue)
 
-    def list_bindings(self) -> list[Binding]:
-        """Return every binding of every exchange as (queue, exchange, routing key)."""
-        return self.topology.all_bindings()
-
     def get_table(self, exchange: str) -> list[tuple[str, None, str]]:
         """Return the bindings of *exchange* in the form of kombu's tables."""
         return [(routing_key, None, queue) for queue, _, routing_key in self.topology.bindings(exchange)]
 
     def _size(self, queue: str) -> int:
         return self.topology.size(queue)
-
-    # ------------------------------------------------------------ for those who write their own scripts
-
-    @property
-    def consumer_name(self) -> str:
-        return self.router.consumer_name
-
-    @property
-    def server(self) -> RedisClient:
-        """Client for callers that run their own scripts."""
-        return self._server
-
-    def forget_routes(self, exchange: str | None = None) -> None:
-        """See :meth:`Router.forget_routes`."""
-        self.router.forget_routes(exchange)

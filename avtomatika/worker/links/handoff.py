@@ -47,7 +47,7 @@ class Handoff:
             return
         body = {
             "worker_id": self._identity.worker_id,
-            "consumer": self._consumer.channel.consumer_name,
+            "consumer": self._consumer.channel.router.consumer_name,
             "tasks": [
                 {"task_id": task.task_id, "attempt": task.attempt, "ticket": task.ticket, "tag": each.origin.tag}
                 for each in offered
