@@ -16,6 +16,7 @@ from avtomatika.local_installation import announced
 
 from .embedded import is_running
 from .environment import join_local
+from .output import json_option
 from .var_folder import secret
 
 C = TypeVar("C", bound=Callable[..., Any])
@@ -38,6 +39,17 @@ def pass_api(command: C) -> C:
         return ctx.invoke(command, connected(ctx), *args, **options)
 
     return _options(update_wrapper(invoke, command), {"help": "URL of the API."}, {"help": "Client token."})  # type: ignore[return-value]
+
+
+def api_command(group: click.Group, name: str | None = None) -> Callable[[C], click.Command]:
+    """Add a command with ``--json`` to *group*, which takes a Client as :func:`pass_api` does."""
+
+    def decorate(command: C) -> click.Command:
+        added = group.command(name)(json_option(pass_api(command)))
+        added.params = [*added.params[3:], *added.params[:3]]  # the common options after its own
+        return added
+
+    return decorate
 
 
 def creation_url(api: Client, blueprint: str) -> str:

@@ -6,8 +6,8 @@ import click
 
 from avtomatika.client import Client
 
-from .api import api_options, pass_api
-from .output import filter_option, json_option, print_fields, print_table
+from .api import api_command, api_options, pass_api
+from .output import filter_option, print_fields, print_table
 
 _COLUMNS = ("id", "kind", "job_id", "reason", "deliveries", "at")
 
@@ -18,20 +18,16 @@ def command() -> None:
     """List, inspect, requeue and delete dead letters."""
 
 
-@command.command("list")
+@api_command(command, "list")
 @filter_option("--queue", metavar="NAME", help="Only dead letters of this queue.")
 @filter_option("--limit", type=click.IntRange(1, 200), default=50, help="Maximum number of dead letters to print.")
-@json_option
-@pass_api
 def list_letters(api: Client, queue: str | None, limit: int, as_json: bool) -> None:
     """List dead letters, newest first."""
     print_table(api.dead_letters(queue=queue, limit=limit), _COLUMNS, as_json=as_json)
 
 
-@command.command()
+@api_command(command)
 @click.argument("letter_id")
-@json_option
-@pass_api
 def show(api: Client, letter_id: str, as_json: bool) -> None:
     """Print a dead letter with its body."""
     print_fields(api.dead_letter(letter_id), as_json=as_json)

@@ -6,8 +6,8 @@ import click
 
 from avtomatika.client import Client
 
-from .api import api_options, pass_api
-from .output import json_option, print_json, print_table
+from .api import api_command, api_options, pass_api
+from .output import print_json, print_table
 
 _COLUMNS = ("name", "size", "modified_at")
 
@@ -18,10 +18,8 @@ def command() -> None:
     """Upload, list and download the files of jobs."""
 
 
-@command.command("list")
+@api_command(command, "list")
 @click.argument("job_id")
-@json_option
-@pass_api
 def list_files(api: Client, job_id: str, as_json: bool) -> None:
     """List the files of a job by name."""
     print_table(list(api.files(job_id)), _COLUMNS, as_json=as_json)
@@ -41,11 +39,9 @@ def get(api: Client, job_id: str, name: str, path: Path) -> None:
     click.echo(api.download(job_id, name, path))
 
 
-@command.command()
+@api_command(command)
 @click.argument("path", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--job", "job_id", help="Job that the file belongs to.  [default: usable by all your jobs]")
-@json_option
-@pass_api
 def put(api: Client, path: Path, job_id: str | None, as_json: bool) -> None:
     """Upload a file to S3 and print its URI for use in job data."""
     uri = api.upload(path, job_id=job_id)
@@ -55,10 +51,8 @@ def put(api: Client, path: Path, job_id: str | None, as_json: bool) -> None:
         click.echo(uri)
 
 
-@command.command()
+@api_command(command)
 @click.argument("uri")
-@json_option
-@pass_api
 def lineage(api: Client, uri: str, as_json: bool) -> None:
     """Print which job created a file and which jobs use it."""
     found = api.lineage(uri)

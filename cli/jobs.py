@@ -13,11 +13,11 @@ from avtomatika.client.answers import Job
 from avtomatika.core.job import JobStatus
 from avtomatika.errors import ConflictError
 
-from .api import api_options, creation_url, pass_api
+from .api import api_command, api_options, creation_url, pass_api
 from .arguments import creation_options, distinct_labels, output_option, uploaded_data
 from .history import describe, events_until_the_end, print_history
 from .many_jobs import filter_options, or_many
-from .output import filter_option, json_option, print_fields, print_json, print_table
+from .output import filter_option, print_fields, print_json, print_table
 from .streams import logs
 from .terminal import visible
 
@@ -38,14 +38,12 @@ def command() -> None:
 command.add_command(logs)
 
 
-@command.command()
+@api_command(command)
 @click.argument("blueprint")
 @click.argument("data", nargs=-1, metavar="[KEY=TEXT | KEY:=JSON | KEY=@FILE]...")
 @creation_options
 @click.option("--wait", is_flag=True, help="Print its history until it ends. Exits 1 unless the job finishes.")
 @_timeout_option
-@json_option
-@pass_api
 def submit(
     api: Client,
     /,
@@ -76,30 +74,24 @@ def submit(
         click.echo(job_id)
 
 
-@command.command("list")
+@api_command(command, "list")
 @filter_options
 @filter_option("--limit", type=click.IntRange(1), default=50, help="Maximum number of jobs to print.")
-@json_option
-@pass_api
 def list_jobs(api: Client, /, limit: int, as_json: bool, **wanted: Any) -> None:
     """List jobs, newest first."""
     jobs = list(islice(api.jobs(**wanted, page_size=min(limit, _LONGEST_PAGE)), limit))
     print_table(jobs, _LIST_COLUMNS, as_json=as_json)
 
 
-@command.command()
+@api_command(command)
 @click.argument("job_id")
-@json_option
-@pass_api
 def show(api: Client, job_id: str, as_json: bool) -> None:
     """Print a job: status, state, data, result or error."""
     print_fields(api.job(job_id), as_json=as_json)
 
 
-@command.command()
+@api_command(command)
 @click.argument("job_id")
-@json_option
-@pass_api
 def history(api: Client, job_id: str, as_json: bool) -> None:
     """Print the history of a job."""
     found = api.history(job_id)
@@ -111,10 +103,8 @@ def history(api: Client, job_id: str, as_json: bool) -> None:
         click.echo(f"{len(found['notes'])} notes about ignored events: see --json", err=True)
 
 
-@command.command("why")
+@api_command(command, "why")
 @click.argument("job_id")
-@json_option
-@pass_api
 def print_why(api: Client, job_id: str, as_json: bool) -> None:
     """Explain why a job does not move."""
     explanation = api.why(job_id)
@@ -127,19 +117,15 @@ def print_why(api: Client, job_id: str, as_json: bool) -> None:
         click.echo(visible(f"{about}{reason['text']}"))
 
 
-@command.command()
+@api_command(command)
 @click.argument("job_id")
 @_timeout_option
-@json_option
-@pass_api
 def watch(api: Client, job_id: str, timeout: float | None, as_json: bool) -> None:
     """Print the history of a job, and what its skills write, until it ends. Exits 1 unless the job finishes."""
     _end_with(_follow(api, job_id, timeout=timeout, as_json=as_json))
 
 
-@command.command()
-@json_option
-@pass_api
+@api_command(command)
 @or_many(lambda _: "cancel")
 def cancel(api: Client, job_id: str, as_json: bool) -> None:
     """Cancel a job, or all jobs that match: drop queued tasks and stop the running ones."""
@@ -178,14 +164,12 @@ def export(api: Client, job_id: str, output: Path | None) -> None:
         output.write_text(text + "\n")
 
 
-@command.command()
+@api_command(command)
 @click.option("--comment", help="Comment, shown in the history of the job.")
 @click.option("--link", is_flag=True, help="Print a link that lets a person decide without a token.")
 @click.option(
     "--expires-in", type=float, metavar="SECONDS", help="Seconds until the link expires.  [default: 604800, a week]"
 )
-@json_option
-@pass_api
 @or_many(lambda _: "approve")
 @click.argument("decision", required=False)
 def approve(
@@ -211,10 +195,8 @@ def approve(
         _print_question(api.job(job_id, fields=("status", "waiting_for")), as_json=as_json)
 
 
-@command.command()
+@api_command(command)
 @click.option("--comment", help="Comment, shown in the history of the job.")
-@json_option
-@pass_api
 @or_many(lambda _: "reject")
 def reject(api: Client, job_id: str, comment: str | None, as_json: bool) -> None:
     """Reject the approval that a job waits for, or those of all jobs that match."""

@@ -4,8 +4,8 @@ import click
 
 from avtomatika.client import Client
 
-from .api import api_options, pass_api
-from .output import json_option, print_fields, print_json, print_table
+from .api import api_command, api_options
+from .output import print_fields, print_json, print_table
 
 _COLUMNS = ("name", "waiting", "held", "delayed", "dead", "consumers", "waited_ms", "paused_at")
 _MESSAGE_COLUMNS = ("id", "kind", "job_id", "priority", "deliveries", "at")
@@ -17,9 +17,7 @@ def command() -> None:
     """List, inspect, pause and purge queues."""
 
 
-@command.command("list")
-@json_option
-@pass_api
+@api_command(command, "list")
 def list_queues(api: Client, as_json: bool) -> None:
     """List queues with their message counts.
 
@@ -28,11 +26,9 @@ def list_queues(api: Client, as_json: bool) -> None:
     print_table(api.queues(), _COLUMNS, as_json=as_json)
 
 
-@command.command()
+@api_command(command)
 @click.argument("name")
 @click.option("--limit", type=click.IntRange(1, 200), default=20, help="Maximum number of messages to print.")
-@json_option
-@pass_api
 def peek(api: Client, name: str, limit: int, as_json: bool) -> None:
     """Print waiting messages of a queue, the next one first.
 
@@ -41,11 +37,9 @@ def peek(api: Client, name: str, limit: int, as_json: bool) -> None:
     print_table(api.messages(name, limit=limit), _MESSAGE_COLUMNS, as_json=as_json)
 
 
-@command.command()
+@api_command(command)
 @click.argument("name")
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
-@json_option
-@pass_api
 def purge(api: Client, name: str, yes: bool, as_json: bool) -> None:
     """Delete all waiting messages of queue NAME.
 
@@ -58,10 +52,8 @@ def purge(api: Client, name: str, yes: bool, as_json: bool) -> None:
     print_json({"removed": removed}) if as_json else click.echo(removed)
 
 
-@command.command()
+@api_command(command)
 @click.argument("name")
-@json_option
-@pass_api
 def pause(api: Client, name: str, as_json: bool) -> None:
     """Let no consumer take from queue NAME until it is resumed.
 
@@ -70,10 +62,8 @@ def pause(api: Client, name: str, as_json: bool) -> None:
     print_fields(api.pause_queue(name), as_json=as_json)
 
 
-@command.command()
+@api_command(command)
 @click.argument("name")
-@json_option
-@pass_api
 def resume(api: Client, name: str, as_json: bool) -> None:
     """Let consumers take from queue NAME again."""
     print_fields(api.resume_queue(name), as_json=as_json)

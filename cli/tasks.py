@@ -8,9 +8,9 @@ import click
 from avtomatika.client import Client
 from avtomatika.client.tasks import TaskHandle
 
-from .api import api_options, pass_api
+from .api import api_command, api_options
 from .arguments import creation_options, distinct_labels, uploaded_data
-from .output import json_option, print_json
+from .output import print_json
 
 
 @click.group("tasks")
@@ -19,15 +19,13 @@ def command() -> None:
     """Send single tasks to workers."""
 
 
-@command.command()
+@api_command(command)
 @click.argument("skill")
 @click.argument("params", nargs=-1, metavar="[KEY=TEXT | KEY:=JSON | KEY=@FILE]...")
 @creation_options
 @click.option("--retries", type=click.IntRange(0), help="Maximum number of retries.  [default: JOB_MAX_RETRIES]")
 @click.option("--time-limit", type=click.FloatRange(0, min_open=True), metavar="SECONDS", help="Limit of an attempt.")
 @click.option("--wait", is_flag=True, help="Wait for the result and print it as JSON. Exits 1 if the task fails.")
-@json_option
-@pass_api
 def send(
     api: Client,
     /,

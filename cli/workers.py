@@ -7,8 +7,8 @@ import click
 
 from avtomatika.client import Client
 
-from .api import api_options, pass_api
-from .output import json_option, print_table
+from .api import api_command, api_options
+from .output import print_table
 
 _COLUMNS = ("id", "status", "load", "skills", "links", "version", "last_heartbeat")
 
@@ -19,9 +19,7 @@ def command() -> None:
     """List workers."""
 
 
-@command.command("list")
-@json_option
-@pass_api
+@api_command(command, "list")
 def list_workers(api: Client, as_json: bool) -> None:
     """List workers that sent a heartbeat in the last two minutes."""
     found = api.workers()
