@@ -9,7 +9,7 @@ from avtomatika.core.job import JobStatus
 from avtomatika.core.names import JOB_ID
 
 from .api_fields import MOST_LABELS, Label, PastTime, Words, about
-from .api_requests import LARGEST_PAGE, LONGEST_COMMENT, Strict
+from .api_requests import LARGEST_PAGE, LONGEST_COMMENT, OPTIONAL, Strict
 
 #: Maximum number of jobs that one request acts on.
 MOST_JOBS = 500
@@ -84,8 +84,8 @@ class ActionRequestSchema(Strict):
     dry_run = fields.Boolean(
         load_default=False, truthy={True}, falsy={False}, metadata=about("count the jobs and change nothing")
     )
-    comment = fields.String(load_default=None, allow_none=True, validate=Length(max=LONGEST_COMMENT))
-    cursor = fields.String(load_default=None, allow_none=True, metadata=about("`next` of the previous response"))
+    comment = fields.String(**OPTIONAL, validate=Length(max=LONGEST_COMMENT))
+    cursor = fields.String(**OPTIONAL, metadata=about("`next` of the previous response"))
 
     @validates_schema
     def _check_choice(self, data: dict[str, Any], **_: object) -> None:

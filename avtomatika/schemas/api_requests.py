@@ -39,6 +39,8 @@ LINK_SECONDS = 7 * 24 * 3600
 #: Maximum number of history events in a page.
 LARGEST_HISTORY_PAGE = 1000
 
+#: Options of a field that may be missing or null.
+OPTIONAL: dict[str, Any] = {"load_default": None, "allow_none": True}
 _OBJECT_MESSAGES: dict[str, Any] = {"invalid": "must be a JSON object"}
 _STRICT_MESSAGES = {"unknown": "there is no such field", "type": "must be a JSON object"}
 #: Positions in a history, which is a list in the store.
@@ -58,11 +60,9 @@ class Strict(Schema):
 class _RequestSchema(Strict):
     """The common part of requests for jobs and single tasks."""
 
-    webhook_url = fields.String(validate=[Length(max=2048), check_webhook_url], load_default=None, allow_none=True)
-    dispatch_timeout = Seconds(load_default=None, allow_none=True)
-    execution_timeout = Seconds(
-        load_default=None, allow_none=True, metadata=about("time limit of the whole job, in seconds")
-    )
+    webhook_url = fields.String(**OPTIONAL, validate=[Length(max=2048), check_webhook_url])
+    dispatch_timeout = Seconds(**OPTIONAL)
+    execution_timeout = Seconds(**OPTIONAL, metadata=about("time limit of the whole job, in seconds"))
     priority = fields.Integer(
         strict=True, load_default=0, validate=_PRIORITIES, error_messages={"invalid": "must be a whole number, 0 to 9"}
     )
@@ -73,12 +73,9 @@ class _RequestSchema(Strict):
         load_default=dict,
         error_messages=_OBJECT_MESSAGES,
     )
-    delay = Seconds(load_default=None, allow_none=True, metadata=about("seconds until it starts"))
+    delay = Seconds(**OPTIONAL, metadata=about("seconds until it starts"))
     at_ms = FutureTime(
-        data_key="at",
-        load_default=None,
-        allow_none=True,
-        metadata=about("when it starts, with a time zone", type="string", format="date-time"),
+        data_key="at", **OPTIONAL, metadata=about("when it starts, with a time zone", type="string", format="date-time")
     )
 
     @validates_schema
@@ -96,7 +93,7 @@ class JobRequestSchema(_RequestSchema):
         error_messages=_OBJECT_MESSAGES,
         metadata=about("the input of the job, which handlers read"),
     )
-    result_timeout = Seconds(load_default=None, allow_none=True)
+    result_timeout = Seconds(**OPTIONAL)
 
 
 class TaskRequestSchema(_RequestSchema):
@@ -108,16 +105,12 @@ class TaskRequestSchema(_RequestSchema):
     max_retries = fields.Integer(
         data_key="retries",
         strict=True,
-        load_default=None,
-        allow_none=True,
+        **OPTIONAL,
         validate=Range(0, 1000),
         metadata=about("maximum number of retries, by default `JOB_MAX_RETRIES`"),
     )
     result_timeout = Seconds(
-        data_key="time_limit",
-        load_default=None,
-        allow_none=True,
-        metadata=about("seconds from the start of an attempt until its result"),
+        data_key="time_limit", **OPTIONAL, metadata=about("seconds from the start of an attempt until its result")
     )
 
 
@@ -208,7 +201,7 @@ class ApprovalSchema(Strict):
     """A decision."""
 
     decision = fields.String(required=True, metadata=about("one of `waiting_for.decisions`"))
-    comment = fields.String(load_default=None, allow_none=True, validate=Length(max=LONGEST_COMMENT))
+    comment = fields.String(**OPTIONAL, validate=Length(max=LONGEST_COMMENT))
 
 
 class LinkRequestSchema(Strict):
@@ -226,9 +219,7 @@ class LinkRequestSchema(Strict):
 class LoginLinkRequestSchema(Strict):
     """Which page the link opens."""
 
-    page = fields.String(
-        load_default=None, allow_none=True, metadata={"description": "path of the page, by default the overview"}
-    )
+    page = fields.String(**OPTIONAL, metadata=about("path of the page, by default the overview"))
 
 
 class MessageQuerySchema(Strict):
