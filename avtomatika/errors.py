@@ -153,6 +153,12 @@ class TooManyRequestsError(AvtomatikaError):
         self.retry_after_seconds = retry_after_seconds
 
 
+class RateLimitError(TooManyRequestsError):
+    """The client has sent its maximum number of requests in a window of time."""
+
+    code = "rate_limit_exceeded"
+
+
 class UnavailableError(AvtomatikaError):
     """A service that this one depends on does not respond; a later retry may succeed."""
 

@@ -14,6 +14,7 @@ from urllib.parse import parse_qs, urlsplit
 from avtomatika import environment
 from avtomatika.core.file_reference import LARGEST_INLINE_BYTES, MAX_INLINE_BYTES
 from avtomatika.core.names import is_name
+from avtomatika.core.rate_limit import RateLimit
 from avtomatika.core.signing import GroupSecret, webhook_key
 from avtomatika.environment import choice, integer, parsed, path, positive, secret, text, variable
 
@@ -97,6 +98,8 @@ class Settings:
     trusted_proxies: int = variable(integer, "TRUSTED_PROXIES", 0)
     redis_max_connections: int = variable(integer, "REDIS_MAX_CONNECTIONS", 6, minimum=3)
     web_max_waiting: int = variable(integer, "WEB_MAX_WAITING", 4000, minimum=1)
+    api_rate_limit: RateLimit | None = variable(parsed, "API_RATE_LIMIT", parse=RateLimit.parse)
+    max_new_skills: int = variable(integer, "MAX_NEW_SKILLS", 1000, minimum=1)
     web_client_share: float = variable(positive, "WEB_CLIENT_SHARE", 0.5, maximum=1)
     job_max_retries: int = variable(integer, "JOB_MAX_RETRIES", 3)
     max_job_bytes: int = variable(integer, "MAX_JOB_BYTES", 8 * 1024 * 1024, minimum=1)

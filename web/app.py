@@ -4,18 +4,17 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import orjson
-from flask import Flask, Response
+from flask import Flask, Response, g
 from flask.json.provider import JSONProvider
-from flask_smorest import Api
 from werkzeug.exceptions import NotFound
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from avtomatika import __version__
 from avtomatika.core.machine import single_task
 from avtomatika.core.plan import Plan
+from avtomatika.core.rate_limit import RateLimit
 from avtomatika.errors import BlueprintError
 from avtomatika.files.job_files import JobFiles
-from avtomatika.schemas.api_server import ProblemSchema
 from avtomatika.store import Store
 from avtomatika.store.job_watcher import JobWatcher
 from avtomatika.tokens import Clients
@@ -39,9 +38,12 @@ from .api import (
 from .api.creation import creation_routes, unknown_endpoint
 from .api.job_actions import routes as job_actions
 from .auth import guard
+from .client_limits import ClientLimits
+from .compression import add_etag, compress
 from .gateway import GATEWAY_ROUTES, Gateway, register_gateway
 from .json_body import MAX_BYTES
 from .long_poll import HeldRequests
+from .openapi import CompleteApi, OperationDetails
 from .pages import approval_page, docs
 from .pages.rendering import page_not_found
 from .problems import register_problems
@@ -98,13 +100,16 @@ def create_app(
     held: HeldRequests | None = None,
     gateway: Gateway | None = None,
     job_files: JobFiles | None = None,
+    rate_limit: RateLimit | None = None,
+    max_new_skills: int = 1000,
 ) -> Flask:
     """Create the app of one process. Workers connect over HTTP if there is a *gateway*; clients upload and download
     files if there are *job_files*.
 
     *held* limits the requests that wait for an event. *declare* declares the plans on the broker, and
     the queues of the skills that it is given; it is called when a new job has no route. The last *trusted_proxies*
-    addresses of ``X-Forwarded-For`` are trusted.
+    addresses of ``X-Forwarded-For`` are trusted. *rate_limit* applies to clients without their own; each may name
+    *max_new_skills* skills without a queue within an hour.
 
     Raises BlueprintError if two plans share a name or an endpoint.
     """
@@ -124,10 +129,12 @@ def create_app(
         held=HeldRequests() if held is None else held,
         watcher=JobWatcher(store),
         files=job_files,
+        limits=ClientLimits(store, rate_limit, max_new_skills),
     )
     app.before_request(guard(clients, public=PUBLIC_ROUTES))
     app.before_request(refuse_repeated_parameters)
-    app.after_request(_add_security_headers)
+    for change in (_add_headers, compress, add_etag):  # from last to first
+        app.after_request(change)
     _register_routes(app, creation_routes(by_name.values()), *_ROUTES)
     app.register_blueprint(approval_page.routes)
     app.register_blueprint(pages.routes)
@@ -139,27 +146,13 @@ def create_app(
 
 
 def _register_routes(app: Flask, *groups: Routes) -> None:
-    api = _Api(app, spec_kwargs={"security": [{name: []} for name in _SECURITY_SCHEMES]})
+    security: list[dict[str, list[str]]] = [{name: []} for name in _SECURITY_SCHEMES]
+    api = CompleteApi(app, spec_kwargs={"security": security, "extra_plugins": [OperationDetails()]})
     for name, scheme in _SECURITY_SCHEMES.items():
         api.spec.components.security_scheme(name, scheme)
     for routes in groups:
         api.register_blueprint(routes)
     app.add_url_rule("/api/v1/jobs/<endpoint>", view_func=unknown_endpoint, methods=["POST"])
-
-
-class _Api(Api):
-    """flask-smorest with the error format of this app."""
-
-    ERROR_SCHEMA = ProblemSchema
-
-    def _register_error_handlers(self) -> None:
-        """Do nothing: :func:`register_problems` registers the handlers."""
-
-    def _register_responses(self) -> None:
-        """Document the error responses once for all views."""
-        self.DEFAULT_RESPONSE_CONTENT_TYPE = "application/problem+json"
-        super()._register_responses()
-        del self.DEFAULT_RESPONSE_CONTENT_TYPE
 
 
 class _Json(JSONProvider):
@@ -185,8 +178,10 @@ def _by_name(plans: Iterable[Plan]) -> dict[str, Plan]:
     return by_name
 
 
-def _add_security_headers(response: Response) -> Response:
-    """Forbid caches to store a response, browsers to guess its type, and other pages to embed it."""
+def _add_headers(response: Response) -> Response:
+    """Forbid caches to store a response, browsers to guess its type, and other pages to embed it; tell a client with a
+    rate limit how many requests are left."""
+    response.headers.update(g.get("rate_limit_headers", {}))
     response.headers.setdefault("Cache-Control", "no-store")
     response.headers.setdefault("X-Content-Type-Options", "nosniff")
     response.headers.setdefault("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")

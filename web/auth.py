@@ -7,6 +7,8 @@ from flask import Request, g, request
 from avtomatika.errors import ForbiddenError, UnauthorizedError
 from avtomatika.tokens import ClientAccount, Clients
 
+from .services import services
+
 _READING = frozenset({"GET", "HEAD", "OPTIONS"})
 #: Endpoints that change nothing but the caller's own login.
 _HARMLESS = frozenset({"login-links.create_login_link"})
@@ -19,6 +21,7 @@ def guard(clients: Clients, *, public: frozenset[str]) -> Callable[[], None]:
         # Without an endpoint the response is 404 or 405, which needs no protection.
         if request.endpoint is not None and request.blueprint not in public:
             g.caller = clients.identify(token_of(request))
+            services().limits.count_request(g.caller)
             if g.caller.is_read_only and request.method not in _READING and request.endpoint not in _HARMLESS:
                 raise ForbiddenError(f"{g.caller.name} may look at everything but change nothing")
 

@@ -14,6 +14,7 @@ from avtomatika.store.job_watcher import JobWatcher
 from avtomatika.tokens import Clients, Workers
 
 from . import EXTENSION
+from .client_limits import ClientLimits
 from .long_poll import HeldRequests
 from .throttling import FailureThrottle
 
@@ -33,6 +34,7 @@ class Services:
     throttle: FailureThrottle
     held: HeldRequests
     watcher: JobWatcher
+    limits: ClientLimits
     workers: Workers | None = None
     files: JobFiles | None = None
 

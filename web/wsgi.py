@@ -50,6 +50,8 @@ def create() -> Flask:
         held=HeldRequests(settings.web_max_waiting, client_share=settings.web_client_share),
         trusted_proxies=settings.trusted_proxies,
         gateway=_gateway(server),
+        rate_limit=settings.api_rate_limit,
+        max_new_skills=settings.max_new_skills,
     )
 
 

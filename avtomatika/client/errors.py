@@ -12,6 +12,7 @@ from avtomatika.errors import (
     InvalidRequestError,
     NotFoundError,
     QuotaExceededError,
+    RateLimitError,
     TooManyRequestsError,
     UnauthorizedError,
     UnavailableError,
@@ -40,6 +41,8 @@ def error_of(response: httpx.Response, path: str) -> AvtomatikaError:
             renews = datetime.fromisoformat(str(problem["renews_at"]))
             created, limit = int(problem.get("created", 0)), int(problem.get("limit", 0))
             return QuotaExceededError(limit=limit, created=created, asked=1, renews=renews)
+        case 429 if problem.get("code") == RateLimitError.code:
+            return RateLimitError(detail, retry_after_seconds=_retry_after_seconds(response))
         case 429:
             return TooManyRequestsError(detail, retry_after_seconds=_retry_after_seconds(response))
         case status if status in _INVALID:

@@ -8,13 +8,15 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from avtomatika.errors import InvalidRequestError, UnavailableError
+from avtomatika.errors import InvalidRequestError, RateLimitError, UnavailableError
 
 from .errors import error_of
-from .steps import Request, Steps
+from .steps import Request, Sleep, Steps
 
 #: A request that is held occupies a connection, so the server's limit applies, not one of the client.
 LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=20)
+#: A rate limit that requires a longer pause is an error.
+_LONGEST_PAUSE_SECONDS = 60
 
 
 class UnreachedError(UnavailableError):
@@ -37,10 +39,17 @@ class Endpoint:
         self.timeout = seconds(timeout)
 
     def exchange(self, request: Request) -> Steps[httpx.Response]:
-        """Send *request* and return the response. Raises the error that it reports, or UnavailableError."""
-        with self._errors(request):
-            response = yield self.arguments(request)
-        return checked(response, request)
+        """Send *request* and return the response, after a pause if the rate limit requires one. Raises the error that
+        it reports, or UnavailableError."""
+        while True:
+            with self._errors(request):
+                response = yield self.arguments(request)
+            try:
+                return checked(response, request)
+            except RateLimitError as error:  # the request was not executed
+                if error.retry_after_seconds > _LONGEST_PAUSE_SECONDS:
+                    raise
+                yield Sleep(error.retry_after_seconds)
 
     def close(self) -> None:
         """Close the connections of this server alone."""

@@ -1,13 +1,14 @@
 """Fields and validators for the bodies and responses of the HTTP API."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from math import isfinite
 from typing import Any
 from urllib.parse import urlsplit
 
 from marshmallow import ValidationError, fields
+from marshmallow.validate import Range
 
 from avtomatika.core.names import NAME
 from avtomatika.core.times import seconds_of, utc
@@ -16,6 +17,11 @@ from avtomatika.core.times import seconds_of, utc
 LONGEST_TIMEOUT_SECONDS = 365 * 24 * 3600
 #: Maximum number of labels of a job.
 MOST_LABELS = 32
+#: Schema of the names of labels, and of their values.
+LABEL_NAMES = {"allOf": [{"propertyNames": {"pattern": f"^{NAME.pattern}$"}, "maxProperties": MOST_LABELS}]}
+LABEL_VALUES = {"minLength": 1, "maxLength": 128, "pattern": r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]*$"}
+#: Schema of a time or an age.
+TIME_OR_AGE = {"anyOf": [{"pattern": "^[0-9]{1,6}[smhdw]$"}, {"format": "date-time"}]}
 #: Characters that URLs and labels must not contain: control characters, such as line breaks.
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
@@ -23,12 +29,24 @@ _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 class Seconds(fields.Float):
     """A positive number of seconds; text is rejected."""
 
+    def __init__(self, **options: Any) -> None:
+        error = f"must be above 0 and at most {LONGEST_TIMEOUT_SECONDS}"
+        super().__init__(validate=Range(0, LONGEST_TIMEOUT_SECONDS, min_inclusive=False, error=error), **options)
+
     def _validated(self, value: Any) -> float:
         if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
             raise ValidationError("must be a number of seconds")
-        if not 0 < value <= LONGEST_TIMEOUT_SECONDS:
-            raise ValidationError(f"must be above 0 and at most {LONGEST_TIMEOUT_SECONDS}")
         return float(value)
+
+
+class Whole(fields.Integer):
+    """A whole number, also as 3.0, which JSON does not distinguish from 3; text is rejected."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(strict=True, **options)
+
+    def _validated(self, value: Any) -> int:
+        return super()._validated(int(value) if isinstance(value, float) and value.is_integer() else value)
 
 
 class Timestamp(fields.Field[int]):
@@ -55,11 +73,20 @@ class PastTime(fields.Field[int | timedelta]):
 
 
 class Words(fields.Field[tuple[str, ...]]):
-    """Comma-separated names; in JSON also a list of them."""
+    """Comma-separated words among *known* ones; in JSON also a list of them. *error* describes them."""
+
+    def __init__(self, known: Iterable[str], *, error: str, **options: Any) -> None:
+        super().__init__(**options)
+        self._known, self._error = tuple(known), error
+        word = f"({'|'.join(self._known)})"
+        self.metadata = {**self.metadata, "type": "string", "pattern": f"^{word}(,{word})*$"}
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> tuple[str, ...]:
         words = value if isinstance(value, list) else str(value).split(",")
-        return tuple(str(word).strip() for word in words if str(word).strip())
+        found = tuple(str(word).strip() for word in words if str(word).strip())
+        if not found or not set(found) <= set(self._known):
+            raise ValidationError(f"{self._error} {', '.join(self._known)}")
+        return found
 
 
 class Label(fields.Field[tuple[str, str]]):
@@ -82,7 +109,7 @@ def _epoch_ms(text: Any, expected: str) -> int:
     return round(at.timestamp() * 1000)
 
 
-def about(description: str, **more: str) -> dict[str, str]:
+def about(description: str, **more: Any) -> dict[str, Any]:
     """Return the ``metadata`` of a field: its description in the OpenAPI document, and *more* of its schema there."""
     return {**more, "description": description}
 

@@ -5,14 +5,14 @@ import re
 from marshmallow import ValidationError, fields
 from marshmallow.validate import Length, Range, Regexp
 
-from .api_fields import about
+from .api_fields import Whole, about
 from .api_requests import Strict
 
 #: Maximum number of files in a page.
 LARGEST_PAGE = 1000
 #: Maximum length of a file name, as in file systems.
 LONGEST_NAME_BYTES = 255
-_SHA256 = re.compile("[0-9a-f]{64}")
+_SHA256 = re.compile(r"^[0-9a-f]{64}$(?!\n)")
 
 
 def _check_name(name: str) -> None:
@@ -33,7 +33,7 @@ class UploadRequestSchema(Strict):
     """A file to upload."""
 
     name = fields.String(required=True, validate=[Length(min=1), _check_name])
-    size = fields.Integer(required=True, strict=True, validate=Range(min=0), metadata=about("exact size in bytes"))
+    size = Whole(required=True, validate=Range(min=0), metadata=about("exact size in bytes"))
     sha256 = fields.String(
         load_default=None,
         validate=Regexp(_SHA256, error="must be 64 hex digits"),

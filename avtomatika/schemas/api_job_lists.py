@@ -3,12 +3,12 @@
 from typing import Any
 
 from marshmallow import ValidationError, fields, validates_schema
-from marshmallow.validate import ContainsOnly, Length, OneOf, Range, Regexp
+from marshmallow.validate import Length, OneOf, Range, Regexp
 
 from avtomatika.core.job import JobStatus
 from avtomatika.core.names import JOB_ID
 
-from .api_fields import MOST_LABELS, Label, PastTime, Words, about
+from .api_fields import MOST_LABELS, TIME_OR_AGE, Label, PastTime, Words, about
 from .api_requests import LARGEST_PAGE, LONGEST_COMMENT, OPTIONAL, Strict
 
 #: Maximum number of jobs that one request acts on.
@@ -21,7 +21,6 @@ APPLICABLE = {
     "approve": (JobStatus.WAITING_FOR_HUMAN,),
     "reject": (JobStatus.WAITING_FOR_HUMAN,),
 }
-_STATUSES = [status.value for status in JobStatus]
 _NAME = Length(1, 256)
 
 
@@ -29,25 +28,27 @@ class JobFilterSchema(Strict):
     """Filters for jobs; a job must match all of them."""
 
     status = Words(
+        list(JobStatus),
+        error="must be statuses of jobs, separated by commas:",
         load_default=None,
-        validate=[Length(1), ContainsOnly(_STATUSES, error="must be statuses of jobs, separated by commas: {choices}")],
-        metadata=about("one status, or several with commas", type="string", example="failed,error"),
+        metadata=about("one status, or several with commas", example="failed,error"),
     )
     blueprint = fields.String(load_default=None, validate=_NAME)
     state = fields.String(load_default=None, validate=_NAME, metadata=about("the current state"))
     skill = fields.String(load_default=None, validate=_NAME, metadata=about("single tasks of this skill"))
     client = fields.String(load_default=None, validate=_NAME, metadata=about("for operators"))
     labels = fields.List(
-        Label(metadata={"type": "string"}),
+        Label(metadata={"type": "string", "pattern": "^[^=]+="}),
         data_key="label",
         load_default=(),
         validate=Length(max=MOST_LABELS),
         metadata=about("name=value; repeat it to list jobs that have all of the labels"),
     )
     created_after = PastTime(
-        load_default=None, metadata=about("a time, or an age such as 90m or 1d", type="string", example="1d")
+        load_default=None,
+        metadata=about("a time, or an age such as 90m or 1d", type="string", example="1d", **TIME_OR_AGE),
     )
-    created_before = PastTime(load_default=None, metadata=about("as created_after", type="string"))
+    created_before = PastTime(load_default=None, metadata=about("as created_after", type="string", **TIME_OR_AGE))
     text = fields.String(
         load_default=None,
         validate=Length(1, 200),
@@ -78,7 +79,7 @@ class ActionRequestSchema(Strict):
 
     action = fields.String(required=True, validate=OneOf(list(APPLICABLE)))
     ids = fields.List(
-        fields.String(validate=Regexp(rf"{JOB_ID.pattern}\Z")), load_default=None, validate=Length(1, MOST_JOBS)
+        fields.String(validate=Regexp(rf"^{JOB_ID.pattern}$(?!\n)")), load_default=None, validate=Length(1, MOST_JOBS)
     )
     filter = fields.Nested(JobFilterSchema, load_default=None)
     dry_run = fields.Boolean(

@@ -7,15 +7,18 @@ import re
 from typing import Any
 
 from marshmallow import RAISE, Schema, ValidationError, fields, validates_schema
-from marshmallow.validate import ContainsOnly, Length, OneOf, Range
+from marshmallow.validate import Length, OneOf, Range
 
 from avtomatika.core.plan import Plan
 from avtomatika.core.value_types import object_type
 
 from .answers import Job
 from .api_fields import (
+    LABEL_NAMES,
+    LABEL_VALUES,
     FutureTime,
     Seconds,
+    Whole,
     Words,
     about,
     check_label_name,
@@ -60,18 +63,17 @@ class Strict(Schema):
 class _RequestSchema(Strict):
     """The common part of requests for jobs and single tasks."""
 
-    webhook_url = fields.String(**OPTIONAL, validate=[Length(max=2048), check_webhook_url])
+    webhook_url = fields.String(**OPTIONAL, validate=[Length(max=2048), check_webhook_url], metadata={"format": "uri"})
     dispatch_timeout = Seconds(**OPTIONAL)
     execution_timeout = Seconds(**OPTIONAL, metadata=about("time limit of the whole job, in seconds"))
-    priority = fields.Integer(
-        strict=True, load_default=0, validate=_PRIORITIES, error_messages={"invalid": "must be a whole number, 0 to 9"}
-    )
+    priority = Whole(load_default=0, validate=_PRIORITIES, error_messages={"invalid": "must be a whole number, 0 to 9"})
     labels = fields.Dict(
         keys=fields.String(validate=check_label_name),
-        values=fields.String(validate=check_label_value),
+        values=fields.String(validate=check_label_value, metadata=LABEL_VALUES),
         validate=check_labels,
         load_default=dict,
         error_messages=_OBJECT_MESSAGES,
+        metadata=LABEL_NAMES,
     )
     delay = Seconds(**OPTIONAL, metadata=about("seconds until it starts"))
     at_ms = FutureTime(
@@ -102,9 +104,8 @@ class TaskRequestSchema(_RequestSchema):
     initial_data = fields.Dict(
         data_key="params", keys=fields.String(), load_default=dict, error_messages=_OBJECT_MESSAGES
     )
-    max_retries = fields.Integer(
+    max_retries = Whole(
         data_key="retries",
-        strict=True,
         **OPTIONAL,
         validate=Range(0, 1000),
         metadata=about("maximum number of retries, by default `JOB_MAX_RETRIES`"),
@@ -153,10 +154,11 @@ class JobQuerySchema(Strict):
         metadata=about("maximum number of seconds to wait until the job changes or ends"),
     )
     shown = Words(
+        Job.__annotations__,
+        error="there are",
         data_key="fields",
         load_default=(),
-        validate=ContainsOnly(list(Job.__annotations__), error="there are {choices}"),
-        metadata=about("comma-separated names of the fields to return", type="string"),
+        metadata=about("comma-separated names of the fields to return"),
     )
 
 

@@ -3,6 +3,7 @@
 from avtomatika.transport import Reading, RedisClient
 
 from .branches import BranchQuery, BranchStatus, FinishedBranch, LoadedBranches
+from .client_limits import NEW_SKILLS_SECONDS
 from .commit import Cause, Commit, CommitReply, CommitStatus
 from .creation import CreatedJob, NewJob
 from .data_stores import RedisData

@@ -70,6 +70,10 @@ class Keys:
     data = "avt:data:{}:{}".format
     #: String: number of jobs that a client with a quota has created in a month (``2026-11``); then it expires.
     quota = "avt:quota:{}:{}".format
+    #: String: number of requests of a client with a rate limit in one window; then it expires.
+    requests = "avt:requests:{}:{}".format
+    #: Set: skills without a queue that a client named; expires an hour after the first.
+    new_skills = "avt:new-skills:{}".format
     #: String ``<body hash> <job ids>``, kept as long as one of the jobs.
     idempotency = "avt:idempotency:{}:{}".format
     #: Hash of a task leased to an HTTP worker: ``worker``, ``tag`` of the delivery, ``message``, ``at`` ms, and

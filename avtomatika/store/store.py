@@ -22,6 +22,7 @@ from avtomatika.transport.scripts import Call
 
 from .branches import BranchQuery, BranchStatus, FinishedBranch, LoadedBranches, branch_call
 from .cleanups import NO_CLEANUPS, CleanupTimes
+from .client_limits import ClientLimits
 from .commit import Commit
 from .creation import CreatedJob, NewJob, Quota, create_call, created, first_steps
 from .entries import dump_entry
@@ -80,6 +81,7 @@ class Store(JobWriter):
         self.registry = WorkerRegistry(server, is_authorized)
         self.queues = Queues(server, router)
         self.logins = Logins(server)
+        self.client_limits = ClientLimits(server)
         self.job_facts = JobFactsReader(server, router, registry=self.registry)
         self.plans = Plans(server)
         self.overview = OverviewReader(server, router, registry=self.registry)

@@ -9,6 +9,7 @@ from typing import Any
 
 from avtomatika.core.job import Json
 from avtomatika.core.names import is_name
+from avtomatika.core.rate_limit import RateLimit
 from avtomatika.errors import SettingsError, UnauthorizedError
 
 from .hashing import checked_hash, hash_token, require, section_hashes
@@ -28,6 +29,7 @@ class ClientAccount:
     role: str = "client"
     plan: str | None = None
     monthly_attempts: int | None = None
+    rate_limit: RateLimit | None = None
     params: Mapping[str, Json] = field(default_factory=dict)
 
     @property
@@ -113,7 +115,7 @@ def _add(name: str, section: Any, known: _Known) -> None:
     params = dict(section)
     hashes = section_hashes(name, params.pop("token", None), params.pop("token_sha256", None))
     role, plan = params.pop("role", "client"), params.pop("plan", None)
-    attempts = params.pop("monthly_attempts", None)
+    attempts, rate = params.pop("monthly_attempts", None), params.pop("rate_limit", None)
     require(role in ROLES, name, "role", role, f"one of {', '.join(ROLES)}")
     require(plan is None or isinstance(plan, str), name, "plan", plan, "text")
     is_count = attempts is None or (type(attempts) is int and attempts >= 0)
@@ -122,4 +124,8 @@ def _add(name: str, section: Any, known: _Known) -> None:
         raise SettingsError(f"[{name}] has the same token as {other.name!r}")  # else jobs would belong to either
     if any(other.name == name for other in known.values()):
         raise SettingsError(f"[{name}] is the client of CLIENT_TOKEN already: give the section another name")
-    known.update(dict.fromkeys(hashes, ClientAccount(name, role, plan, attempts, params)))
+    try:
+        limit = None if rate is None else RateLimit.parse(rate)
+    except ValueError as error:
+        raise SettingsError(f"rate_limit of [{name}] {error}") from None
+    known.update(dict.fromkeys(hashes, ClientAccount(name, role, plan, attempts, limit, params)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -106,9 +107,9 @@ def app(store: Store, clients: Clients, declare: Callable[[], None]) -> Flask:
     return create_app(store=store, plans=PLANS, clients=clients, declare=declare)
 
 
-@pytest.fixture
-def url(app: Flask) -> Iterator[str]:
-    """The URL of the app on a real socket."""
+@contextmanager
+def serving(app: Flask) -> Iterator[str]:
+    """The URL of *app* on a real socket."""
     server = make_server("127.0.0.1", 0, app, threaded=True)
     thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
@@ -116,6 +117,12 @@ def url(app: Flask) -> Iterator[str]:
     server.shutdown()
     thread.join()
     server.server_close()
+
+
+@pytest.fixture
+def url(app: Flask) -> Iterator[str]:
+    with serving(app) as url:
+        yield url
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from .conftest import created_id, problem
 
 def test_without_a_token_nothing_but_the_public_routes_is_answered(app: Flask, anybody: FlaskClient) -> None:
     public = {"/approve", "/livez", "/readyz", "/_public/status", "/openapi.json", "/docs"}
+    public.add("/api/v1/worker-openapi.json")
     public |= {"/login", "/login/video", "/static/video"}
 
     for rule in app.url_map.iter_rules():

@@ -208,3 +208,9 @@ def _ending_at_once(name: str, **endpoint: Any) -> Blueprint:
     def only() -> None: ...
 
     return blueprint
+
+
+def test_a_start_before_1970_is_now(alice: FlaskClient) -> None:
+    response = alice.post("/api/v1/tasks/encode", json={"at": "1066-10-14T09:00:00Z"})
+
+    assert response.status_code == 202

@@ -26,7 +26,8 @@ from ..services import services
 IDEMPOTENCY_PARAMETER = {
     "in": "header",
     "name": "Idempotency-Key",
-    "schema": {"type": "string", "maxLength": 255},
+    "schema": {"type": "string", "pattern": f"^{IDEMPOTENCY_KEY.pattern}$"},
+    "example": "order-4711",
     "description": "a repeated request with the same key and body returns the same job",
 }
 
@@ -105,7 +106,13 @@ def create_each(batches: Sequence[Sequence[NewJob]]) -> list[list[CreatedJob] | 
     does not know."""
     accounts = {news[0].client: services().clients.get(news[0].client) for news in batches}
     monthly = {name: None if account is None else account.monthly_attempts for name, account in accounts.items()}
-    return services().store.create_each(batches, monthly=monthly, declare=services().declare)
+    return services().store.create_each(batches, monthly=monthly, declare=_declare)
+
+
+def _declare(*skills: str) -> None:
+    """Declare the plans, and the queues of skills that have none, if the caller may name that many."""
+    services().limits.check_new_skills(caller().name, skills)
+    services().declare(*skills)
 
 
 def _idempotency_key() -> str | None:

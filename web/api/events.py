@@ -25,7 +25,7 @@ _PAGE = 200
 
 @routes.get("/<job_id>/events")
 @routes.arguments(EventsQuerySchema, location="query")
-@routes.response(200, {"type": "string"}, content_type="text/event-stream")
+@routes.response(200, {"description": "server-sent events"}, content_type="text/event-stream")
 def follow_job(wanted: dict[str, Any], job_id: str) -> Response:
     """Follow a job as server-sent events"""
     return stream_events(job_id, after=wanted["after"])

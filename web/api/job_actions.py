@@ -29,12 +29,10 @@ routes = Routes("job-actions", __name__, url_prefix="/api/v1/jobs", description=
 #: Jobs that are loaded at once, with their data.
 _AT_ONCE = 100
 _MOST_REFUSALS = 20
-_EXAMPLE = {"action": "retry", "filter": {"status": "failed", "blueprint": "video", "created_after": "1d"}}
 
 
 @routes.post("/actions")
-@routes.doc(operationId="act_on_jobs")
-@routes.arguments(ActionRequestSchema, example=_EXAMPLE)
+@routes.arguments(ActionRequestSchema)
 @routes.response(200, ActionResult)
 def act_on_jobs(wanted: dict[str, Any]) -> dict[str, Any]:
     """Cancel, retry, approve or reject many jobs"""

@@ -31,7 +31,6 @@ routes = Routes("jobs", __name__, url_prefix="/api/v1/jobs", description="Show j
 
 
 @routes.get("")
-@routes.doc(operationId="list_jobs")
 @routes.arguments(JobListQuerySchema, location="query")
 @routes.response(200, answers.JobList)
 def list_jobs(wanted: dict[str, Any]) -> dict[str, Any]:
@@ -41,7 +40,6 @@ def list_jobs(wanted: dict[str, Any]) -> dict[str, Any]:
 
 
 @routes.get("/counts")
-@routes.doc(operationId="count_jobs")
 @routes.arguments(JobFilterSchema, location="query")
 @routes.response(200, answers.JobCounts)
 def count_jobs(wanted: dict[str, Any]) -> JobCounts:

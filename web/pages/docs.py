@@ -1,12 +1,13 @@
-"""``/docs``: ``/openapi.json`` as one HTML page without external resources."""
+"""``/docs``: ``/openapi.json`` as one HTML page without external resources; and the protocol of workers."""
 
-from flask import make_response, render_template
+from flask import jsonify, make_response, render_template
 from flask_smorest import current_api
 from werkzeug import Response
 
+from ..gateway.openapi import worker_document
 from ..routes import Routes
 
-routes = Routes("docs", __name__, template_folder="templates")
+routes = Routes("docs", __name__, template_folder="templates", description="Describe the API")
 
 
 @routes.get("/docs")
@@ -19,3 +20,11 @@ def show_docs() -> Response:
         "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"
     )
     return response
+
+
+@routes.get("/api/v1/worker-openapi.json")
+@routes.response(200, {"type": "object"})
+@routes.doc(security=[])
+def show_worker_protocol() -> Response:
+    """Show the OpenAPI document of the worker protocol"""
+    return jsonify(worker_document())

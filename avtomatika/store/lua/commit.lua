@@ -211,7 +211,7 @@ end
 
 for index = cancelled_at, cancelled_at + cancelled - 1 do cancel_timer(ARGV[index]) end
 for index = timer_at, timer_at + 3 * timers - 1, 3 do
-  local due = string.match(ARGV[index + 1], '^@(%d+)$') or string.format('%.0f', now + ARGV[index + 1])
+  local due = string.match(ARGV[index + 1], '^@(-?%d+)$') or string.format('%.0f', now + ARGV[index + 1])
   redis.call('ZADD', KEYS[6], due, ARGV[index])
   redis.call('HSET', KEYS[7], ARGV[index], ARGV[index + 2])
 end

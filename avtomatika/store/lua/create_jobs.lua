@@ -99,7 +99,7 @@ for number, new in ipairs(news) do
   for _, value in ipairs(new.values) do redis.call('HSET', new.job, value[1], value[2]) end
   for _, index in ipairs(new.indexes) do add_member(index, new.id) end
   for _, timer in ipairs(new.timers) do
-    local due = string.match(timer[2], '^@(%d+)$') or string.format('%.0f', now_ms + timer[2])
+    local due = string.match(timer[2], '^@(-?%d+)$') or string.format('%.0f', now_ms + timer[2])
     redis.call('ZADD', KEYS[3], due, timer[1])
     redis.call('HSET', KEYS[4], timer[1], timer[3])
   end
