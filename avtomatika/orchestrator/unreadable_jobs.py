@@ -4,7 +4,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import replace
 
-from avtomatika.broker import Consumer, Delivery
+from avtomatika.broker import Consumer
 from avtomatika.errors import NoRouteError
 from avtomatika.store import Store, UnreadableJob
 
@@ -23,19 +23,14 @@ def defer_or_quarantine(
     """Republish *events* after a delay. Finally quarantine the job and dead-letter them."""
     for received in events:
         delivery = received.delivery
-        tries = _tries(delivery)
-        if tries < _TRIES and _send_again(consumer, received, tries + 1):
+        tries = delivery.headers.get(_HEADER, 0)
+        if isinstance(tries, int) and tries < _TRIES and _send_again(consumer, received, tries + 1):
             continue
         logger.error(
             "cannot read job %s: %s; quarantining it, dead-lettering %s", job.id, job.reason, received.event.id
         )
         store.quarantine(job)
         consumer.dead_letter(delivery, reason="unreadable job", error=job.reason, notify=False)
-
-
-def _tries(delivery: Delivery) -> int:
-    tries = delivery.headers.get(_HEADER)
-    return tries if isinstance(tries, int) else 0
 
 
 def _send_again(consumer: Consumer, received: ReceivedEvent, tries: int) -> bool:

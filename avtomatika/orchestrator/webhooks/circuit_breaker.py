@@ -66,13 +66,10 @@ class CircuitBreakers:
         elif not breaker.in_flight and not breaker.failures:
             del self._by_origin[origin]
         if len(self._by_origin) > _MAX_REMEMBERED:
-            self._forget_oldest()
-
-    def _forget_oldest(self) -> None:
-        """Forget the oldest tenth: clients choose the URLs, so the number of origins is unlimited."""
-        idle = (origin for origin, breaker in self._by_origin.items() if not breaker.in_flight)
-        for origin in list(islice(idle, _MAX_REMEMBERED // 10)):
-            del self._by_origin[origin]
+            # Clients choose the URLs, so the number of origins is unlimited: forget the oldest tenth.
+            idle = (origin for origin, breaker in self._by_origin.items() if not breaker.in_flight)
+            for forgotten in list(islice(idle, _MAX_REMEMBERED // 10)):
+                del self._by_origin[forgotten]
 
 
 def next_attempt_in(webhook: WebhookMessage, *, now_ms: int) -> float | None:
