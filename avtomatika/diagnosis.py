@@ -108,6 +108,8 @@ def _of_others(seen: Overview) -> Iterator[Finding]:
         if ids := [worker.worker_id for worker in seen.workers if worker.status == status]:
             text, names = f"{count(len(ids), 'worker')} {fault}", ", ".join(ids[:_SHOWN_WORKERS])
             yield Finding(names, HealthState.WARNING, text, f"workers_{status}", len(ids))
+    for name, error in seen.schedule_errors.items():
+        yield Finding(name, HealthState.WARNING, f"the schedule could not run: {error}", "schedule_error", 1)
     if (number := len(seen.all_versions)) > 1:
         text = f"processes of {number} versions run"
         yield Finding(", ".join(seen.all_versions), HealthState.WARNING, text, "versions_mixed", number)

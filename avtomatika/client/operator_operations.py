@@ -1,5 +1,8 @@
 """The operations of the HTTP API for operators; ForbiddenError for other clients."""
 
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
 from urllib.parse import quote
 
 from . import answers
@@ -36,6 +39,51 @@ def pause_queue(queue: str) -> Steps[answers.QueueInfo]:
 def resume_queue(queue: str) -> Steps[answers.QueueInfo]:
     """Let consumers take from a paused queue again. For operators."""
     return json_answer(answers.QueueInfo, Request("POST", f"{_queue_path(queue)}/resume"))
+
+
+def schedules(*, ticks: int = 1) -> Steps[list[answers.ScheduleInfo]]:
+    """List the schedules by name, each with its next *ticks*. For operators."""
+    return json_items(answers.ScheduleInfo, "schedules", Request("GET", "/api/v1/schedules", {"ticks": ticks}))
+
+
+def schedule(name: str, *, ticks: int = 1) -> Steps[answers.ScheduleInfo]:
+    """Return a schedule with its next *ticks*. For operators."""
+    return json_answer(answers.ScheduleInfo, Request("GET", _schedule_path(name), {"ticks": ticks}))
+
+
+def put_schedule(name: str, definition: Mapping[str, Any]) -> Steps[answers.ScheduleInfo]:
+    """Add a schedule or replace its definition: ``{"blueprint": "report", "cron": "0 7 * * 1-5"}``. For operators.
+
+    Raises ConflictError if a file or the code of a blueprint defines it.
+    """
+    return json_answer(answers.ScheduleInfo, Request("PUT", _schedule_path(name), json=definition))
+
+
+def remove_schedule(name: str) -> Steps[None]:
+    """Remove a schedule; its jobs stay. For operators. Raises ConflictError as :meth:`put_schedule` does."""
+    yield Request("DELETE", _schedule_path(name))
+
+
+def pause_schedule(name: str) -> Steps[answers.ScheduleInfo]:
+    """Pause a schedule: its ticks are left out until it is resumed. For operators."""
+    return json_answer(answers.ScheduleInfo, Request("POST", f"{_schedule_path(name)}/pause"))
+
+
+def resume_schedule(name: str) -> Steps[answers.ScheduleInfo]:
+    """Resume a paused schedule from its next tick. For operators."""
+    return json_answer(answers.ScheduleInfo, Request("POST", f"{_schedule_path(name)}/resume"))
+
+
+def run_schedule(name: str) -> Steps[answers.SubmittedJob]:
+    """Run a schedule now. For operators."""
+    return json_answer(answers.SubmittedJob, Request("POST", f"{_schedule_path(name)}/run"))
+
+
+def backfill(name: str, start: datetime, end: datetime, *, dry_run: bool = False) -> Steps[list[answers.ScheduledRun]]:
+    """Run the ticks from *start* to *end* (with time zones) that have not run; with *dry_run* only list them. For
+    operators."""
+    wanted = {"from": start.isoformat(), "to": end.isoformat(), "dry_run": dry_run}
+    return json_items(answers.ScheduledRun, "runs", Request("POST", f"{_schedule_path(name)}/backfill", json=wanted))
 
 
 def dead_letters(*, queue: str | None = None, limit: int = 50) -> Steps[list[answers.DeadLetter]]:
@@ -76,3 +124,7 @@ def _queue_path(queue: str) -> str:
 
 def _letter_path(letter_id: str) -> str:
     return f"/api/v1/dead-letters/{quote(letter_id, safe='')}"
+
+
+def _schedule_path(name: str) -> str:
+    return f"/api/v1/schedules/{quote(name, safe='')}"

@@ -41,6 +41,8 @@ LONGEST_COMMENT = 2000
 LINK_SECONDS = 7 * 24 * 3600
 #: Maximum number of history events in a page.
 LARGEST_HISTORY_PAGE = 1000
+#: Maximum ticks of a schedule in a request.
+MOST_TICKS = 1000
 
 #: Options of a field that may be missing or null.
 OPTIONAL: dict[str, Any] = {"load_default": None, "allow_none": True}
@@ -235,3 +237,36 @@ class DeadLetterQuerySchema(Strict):
 
     queue = fields.String(load_default=None)
     limit = fields.Integer(load_default=50, validate=Range(1, LARGEST_PAGE))
+
+
+class ScheduleSchema(Strict):
+    """A schedule: a `blueprint` or a `skill`, and one of `cron`, `interval` and `daily_at`."""
+
+    blueprint = fields.String()
+    skill = fields.String()
+    cron = fields.String(metadata=about("minute, hour, day of month, month, day of week; may start with seconds"))
+    interval = fields.Raw(metadata=about("seconds, or text as in 15m"))
+    daily_at = fields.String(metadata=about("HH:MM"))
+    weekly_days = fields.List(fields.String(), metadata=about("mon to sun, with `daily_at`"))
+    monthly_dates = fields.List(fields.Raw(), metadata=about("1 to 31 or last, with `daily_at`"))
+    timezone = fields.String(metadata=about("as in Europe/Berlin, by default UTC"))
+    initial_data = fields.Dict(keys=fields.String(), error_messages=_OBJECT_MESSAGES)
+    labels = fields.Dict(keys=fields.String(), values=fields.String(), error_messages=_OBJECT_MESSAGES)
+    priority = fields.Raw(metadata=about("0 to 9", type="integer"))
+    enabled = fields.Raw(metadata=about("by default true", type="boolean"))
+    catch_up = fields.Raw(metadata=about("true: run all ticks that were missed in a downtime", type="boolean"))
+    overlap = fields.String(metadata=about("skip (default), queue, cancel_previous or allow"))
+
+
+class ScheduleQuerySchema(Strict):
+    """The number of next ticks."""
+
+    ticks = fields.Integer(load_default=1, validate=Range(0, MOST_TICKS))
+
+
+class BackfillSchema(Strict):
+    """A range of ticks, both ends included, that ends in the past."""
+
+    from_ms = FutureTime(data_key="from", required=True, metadata=about("with a time zone", type="string"))
+    to_ms = FutureTime(data_key="to", required=True, metadata=about("with a time zone", type="string"))
+    dry_run = fields.Boolean(load_default=False, metadata=about("only list the ticks"))

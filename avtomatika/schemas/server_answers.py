@@ -110,6 +110,32 @@ class QueueInfo(TypedDict):
     paused_by: str | None
 
 
+class ScheduleInfo(TypedDict):
+    """A schedule and its state."""
+
+    name: str
+    status: Annotated[str, "active, paused, or disabled by its definition"]
+    source: Annotated[str, "where it is defined: file, code or api"]
+    timing: Annotated[str, "when it runs, for people"]
+    timezone: str
+    definition: Annotated[dict[str, Any], "its fields, as they can be put"]
+    next: Annotated[list[Time], "its next ticks"]
+    last_at: Annotated[Time | None, "the tick of the last run"]
+    last_job_id: str | None
+    last_status: Annotated[str | None, "status of that job; null if it was deleted"]
+    waiting: Annotated[int, "ticks that wait for the previous job"]
+    skipped: Annotated[int, "ticks left out because of the previous job"]
+    error: Annotated[str | None, "why the last tick could not run"]
+
+
+class ScheduledRun(TypedDict):
+    """A tick and its job."""
+
+    scheduled_at: Time
+    job_id: Annotated[str | None, "null with dry_run, or if it ran before and its definition has changed since"]
+    existing: Annotated[bool, "true: it had run before"]
+
+
 class Purge(TypedDict):
     """The result of purging a queue."""
 

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
@@ -15,6 +15,7 @@ from avtomatika.transport.scripts import Call
 
 from .keyring import REMEMBERED_SECONDS
 from .plans import SERVED_WITHIN_MS
+from .schedules import Schedules
 from .scripts import OVERVIEW, SAMPLE
 from .server_info import ServerInfo, ServerInfoReader
 from .server_part import ServerPart
@@ -41,6 +42,7 @@ class Overview:
     silent_ms: int
     hour: Mapping[str, Any]
     day: Mapping[str, Any]
+    schedule_errors: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def tasks(self) -> dict[str, int]:
@@ -96,10 +98,12 @@ class OverviewReader(ServerPart):
             Inspector(self._server, self._router).read_stats(),
             self._registry.read_workers(),
             ServerInfoReader(self._server).read_info(),
+            Schedules(self._server).reading(),
         )
-        figures, queues, workers, server = yield from together(*readings)
+        figures, queues, workers, server, schedules = yield from together(*readings)
         figures["jobs"] = {status: figures["jobs"][status] for status in JobStatus}
-        return Overview(queues=queues, workers=workers, server=server, **figures)
+        errors = {each.schedule.name: each.error for each in schedules if each.error is not None}
+        return Overview(queues=queues, workers=workers, server=server, schedule_errors=errors, **figures)
 
     def sample(self) -> None:
         """Store the load of this minute."""

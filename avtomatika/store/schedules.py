@@ -10,6 +10,7 @@ from avtomatika.core.plan import Plan
 from avtomatika.core.schedule import LABEL, Schedule
 from avtomatika.core.schedule_state import ScheduleRecord
 from avtomatika.errors import AvtomatikaError, ConflictError, InvalidRequestError, NotFoundError
+from avtomatika.transport import Reading, none_refused
 from avtomatika.transport.scripts import Call
 
 from .creation import NewJob
@@ -32,12 +33,15 @@ class Schedules(ServerPart):
 
     def all(self) -> list[ScheduleRecord]:
         """Return all schedules by name."""
-        [rows] = self._read([("HGETALL", self._keys.schedules())])
-        texts = dict(zip(rows[::2], rows[1::2], strict=True))
-        records = {name: _load(texts[name]) for name in sorted(texts)}
-        for name in (name for name, record in records.items() if record is None):
+        return self.read_together(self.reading())[0]
+
+    def reading(self) -> Reading[list[ScheduleRecord]]:
+        """The reading of :meth:`all`."""
+        [rows] = none_refused((yield [("HGETALL", self._keys.schedules())]))
+        records = {rows[at]: _load(rows[at + 1]) for at in range(0, len(rows), 2)}
+        for name in sorted(name for name, record in records.items() if record is None):
             logger.error("ignoring the schedule %r, which this version cannot read", name.decode())
-        return [record for record in records.values() if record is not None]
+        return [record for _, record in sorted(records.items()) if record is not None]
 
     def get(self, name: str) -> ScheduleRecord:
         """Raises NotFoundError."""
@@ -77,14 +81,29 @@ class Schedules(ServerPart):
             raise ConflictError(f"there are {_MOST} schedules already: remove some")
         return bool(reply == b"OK")
 
-    def change(self, name: str, changed: Callable[[ScheduleRecord], ScheduleRecord | None]) -> ScheduleRecord | None:
-        """Replace the record by what *changed* returns for it. Raises NotFoundError, and what *changed* raises."""
+    def change(
+        self,
+        name: str,
+        changed: Callable[[ScheduleRecord], ScheduleRecord | None],
+        *,
+        default: ScheduleRecord | None = None,
+    ) -> ScheduleRecord | None:
+        """Replace the record by what *changed* returns for it, or for *default* if there is none.
+
+        Raises NotFoundError if there is no record and no *default*, and what *changed* raises.
+        """
         for _ in range(_ATTEMPTS):
-            before = self.get(name)
-            after = changed(before)
+            before = self.get(name) if default is None else self.find(name)
+            after = changed(before or default)  # type: ignore[arg-type]  # one of them is given
             if self.write(before, after):
                 return after
         raise ConflictError(f"the schedule {name!r} is changed too often: try again")
+
+    def last_statuses(self, records: Sequence[ScheduleRecord]) -> list[str | None]:
+        """Return the status of the last job of each of *records*; None if there is none any more."""
+        keys = [self._keys.job(record.last_job_id or "") for record in records]
+        rows = self._read([("HGET", key, "status") for key in keys])
+        return [None if status is None else status.decode() for status in rows]
 
 
 def jobs_at(schedule: Schedule, plan: Plan | None, ticks: Sequence[int]) -> list[NewJob]:

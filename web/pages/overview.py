@@ -68,6 +68,8 @@ def _remedy(problem: Finding) -> tuple[str, Mapping[str, str]] | None:
             return "pages.show_dead_letters", {}
         case "quarantined":
             return "pages.show_jobs", {"status": JobStatus.QUARANTINED}
+        case "schedule_error":
+            return "pages.show_schedules", {}
         case "workers_lost" | "workers_revoked" | "versions_mixed":
             return "pages.show_workers", {}
     return None

@@ -25,9 +25,21 @@ function update(root, fresh) {
     if (section.contains(document.activeElement) && document.activeElement !== document.body) continue;
     remember(next, ...next.querySelectorAll("[id]"));
     section.replaceWith(next);
+    showHere(next);
     for (const id of open) document.getElementById(id)?.setAttribute("open", "");
   }
 }
+
+// Times in the zone of a schedule, followed by the viewer's.
+function showHere(root) {
+  for (const time of root.querySelectorAll("time[data-here]")) {
+    const here = document.createElement("span");
+    here.className = "quiet small";
+    here.textContent = ` ${new Date(time.dateTime).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "medium" })} here`;
+    time.after(here);
+  }
+}
+showHere(document);
 
 async function refresh(root) {
   try {
