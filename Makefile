@@ -52,6 +52,7 @@ bench: $(READY) ## Run the benchmarks
 	@$(BIN)/python benchmarks/files.py
 	@$(BIN)/python benchmarks/worker.py
 	@$(BIN)/python benchmarks/tasks.py
+	@$(BIN)/python benchmarks/http_api.py
 
 soak: $(READY) ## Run large fault-injection tests for MINUTES=60
 	@end=$$(( $$(date +%s) + $(MINUTES) * 60 )); \
@@ -92,5 +93,5 @@ $(SDK)/.ready: Makefile $(READY)
 
 $(PEERS)/.ready: Makefile $(READY)
 	@$(BIN)/python -m venv $(PEERS)
-	@$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check taskiq taskiq-redis 'redis[hiredis]' orjson
+	@$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check taskiq taskiq-redis 'redis[hiredis]' orjson 'avtomatika[redis]==1.0b30'
 	@touch $@

@@ -16,7 +16,7 @@ class JobFilter(TypedDict, total=False):
     """Filters for jobs; a job must match all of them, one of several statuses, and every label (``name=value``).
 
     Times of creation are RFC 3339, a datetime with a time zone, or an age: a timedelta or text such as ``1d``. *text*
-    is a part of the code or the message of the error. *client* is for operators.
+    is a part of the code or message of the error, or of the question. *client* is for operators.
     """
 
     status: str | Sequence[str] | None

@@ -117,3 +117,42 @@ def test_a_dead_letter_is_requeued_and_its_job_resumed(
     page.get_by_role("button", name="Resume").click()
     page.locator("#head .pill.good").wait_for()
     assert page.locator("#value-result").get_by_text("R-20").count() == 1
+
+
+def test_500_failed_jobs_are_run_again_at_once(page: Page, client: Client) -> None:
+    for first in range(0, 500, 100):
+        data = [{"title": f"Shoah {first + n}", "minutes": 566} for n in range(100)]
+        client.submit_many("film", [{"initial_data": each, "labels": {"batch": "long"}} for each in data])
+    wait_until(lambda: _count(client, "failed") == 500, 120, "500 failed jobs")
+
+    page.goto(page.url.partition("/jobs")[0].rstrip("/") + "/jobs?status=failed&label=batch=long")
+    page.get_by_label("Which jobs").select_option("all that match")
+    page.get_by_role("button", name="Run again").click()
+    page.get_by_text("500 jobs, of 1 blueprint").wait_for()
+    page.get_by_role("button", name="Run again").click()
+
+    page.get_by_text("500 started again").wait_for()
+    wait_until(lambda: _count(client, "failed") == 1000, 120, "500 more failed jobs")
+
+
+def test_approvals_are_found_and_approved_at_once(page: Page, client: Client) -> None:
+    ids = [client.submit("film", {"title": title, "minutes": 90})["job_id"] for title in ("Ran", "Ran 2", "Brazil")]
+    wait_until(lambda: all(client.job(job_id)["status"] == "waiting_for_human" for job_id in ids), 60, "questions")
+
+    page.get_by_role("link", name="Approvals").click()
+    page.get_by_label("Text of the question").fill("'ran")
+    page.get_by_role("button", name="Filter").click()
+    page.get_by_label("Select all").check()
+    assert page.locator("section.asks input[type=checkbox]:checked").count() == 2
+    page.locator("#bulk").get_by_role("button", name="Approve").click()
+    page.get_by_text("2 jobs, of 1 blueprint").wait_for()
+    page.get_by_role("button", name="Approve").click()
+    page.get_by_text("2 approved").wait_for()
+
+    assert [client.wait(job_id, timeout=60)["status"] for job_id in ids[:2]] == ["finished", "finished"]
+    assert client.job(ids[2])["status"] == "waiting_for_human"
+
+
+def _count(client: Client, status: str) -> int:
+    counts: dict[str, int] = client.count_jobs(label="batch=long")["counts"]
+    return counts.get(status, 0)
