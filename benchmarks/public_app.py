@@ -1,4 +1,4 @@
-"""The public package ``avtomatika`` with one blueprint, for ``http_api.py``; runs in the environment of ``make peers``."""
+"""The public package ``avtomatika`` with one blueprint, for ``http_api.py``; runs where ``make peers`` installs it."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from typing import Any
 
 sys.path[:] = [each for each in sys.path if Path(each or ".").resolve() != Path(__file__).parent.parent]
 
+from redis.asyncio import Redis  # noqa: E402
+
 from avtomatika import Blueprint, OrchestratorEngine  # type: ignore[attr-defined] # noqa: E402
 from avtomatika.config import Config  # type: ignore[import-not-found] # noqa: E402
 from avtomatika.storage.redis import RedisStorage  # type: ignore[import-not-found] # noqa: E402
-from redis.asyncio import Redis  # noqa: E402
 
 bp = Blueprint(name="one", api_version="v1", api_endpoint="/jobs/one")
 
