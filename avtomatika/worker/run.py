@@ -75,7 +75,6 @@ def run_worker(worker: Worker, *, on_forked: Callable[[], None] = lambda: None) 
     link = shared.link()
     kind = f" ({worker.worker_type})" if worker.worker_type else ""
     addresses = ", ".join(map(str, config.addresses))
-    logger.info("worker %s%s takes %s from %s", config.worker_id, kind, ", ".join(worker.skills), addresses)
     received: list[int] = []
 
     def stop(number: int) -> None:
@@ -93,6 +92,7 @@ def run_worker(worker: Worker, *, on_forked: Callable[[], None] = lambda: None) 
         _health(shared),
         calling_on_signals(stop),
     ):
+        logger.info("worker %s%s takes %s from %s", config.worker_id, kind, ", ".join(worker.skills), addresses)
         link.run()
     logger.info("worker %s has stopped", config.worker_id)
     return recycler is not None and recycler.is_due and not received
