@@ -42,6 +42,8 @@ output_option = click.option(
     "-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="File to write.  [default: stdout]"
 )
 
+timeout_option = click.option("--timeout", type=float, metavar="SECONDS", help="Wait for its end no longer than this.")
+
 
 def creation_options(command: C) -> C:
     """Add the options of new jobs to *command*."""

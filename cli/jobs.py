@@ -14,7 +14,7 @@ from avtomatika.core.job import JobStatus
 from avtomatika.errors import ConflictError
 
 from .api import api_command, api_options, creation_url, pass_api
-from .arguments import creation_options, distinct_labels, output_option, uploaded_data
+from .arguments import creation_options, distinct_labels, output_option, timeout_option, uploaded_data
 from .history import describe, events_until_the_end, print_history
 from .many_jobs import filter_options, or_many
 from .output import filter_option, print_fields, print_json, print_table
@@ -25,7 +25,6 @@ T = TypeVar("T")
 
 #: The largest page of the API.
 _LONGEST_PAGE = 200
-_timeout_option = click.option("--timeout", type=float, metavar="SECONDS", help="Wait for its end no longer than this.")
 _LIST_COLUMNS = ("id", "status", "blueprint_name", "current_state", "updated_at")
 
 
@@ -43,7 +42,7 @@ command.add_command(logs)
 @click.argument("data", nargs=-1, metavar="[KEY=TEXT | KEY:=JSON | KEY=@FILE]...")
 @creation_options
 @click.option("--wait", is_flag=True, help="Print its history until it ends. Exits 1 unless the job finishes.")
-@_timeout_option
+@timeout_option
 def submit(
     api: Client,
     /,
@@ -119,7 +118,7 @@ def print_why(api: Client, job_id: str, as_json: bool) -> None:
 
 @api_command(command)
 @click.argument("job_id")
-@_timeout_option
+@timeout_option
 def watch(api: Client, job_id: str, timeout: float | None, as_json: bool) -> None:
     """Print the history of a job, and what its skills write, until it ends. Exits 1 unless the job finishes."""
     _end_with(_follow(api, job_id, timeout=timeout, as_json=as_json))

@@ -19,13 +19,8 @@ C = TypeVar("C", bound=Callable[..., Any])
 _WIDE = 10_000
 #: Longer cells are truncated; JSON has the whole value.
 _LONGEST_CELL = 100
-_STATUS_STYLES = {
-    "finished": "green",
-    "failed": "red",
-    "error": "red",
-    "quarantined": "yellow",
-    "cancelled": "dim",
-}
+_STATUS_STYLES = {"finished": "green", "failed": "red", "error": "red", "quarantined": "yellow", "cancelled": "dim"}
+_STATUS_STYLES |= {"running": "cyan", "waiting_for_worker": "cyan", "waiting_for_human": "magenta"}
 
 
 def json_option(command: C) -> C:

@@ -9,7 +9,7 @@ from avtomatika.client import Client
 from avtomatika.client.tasks import TaskHandle
 
 from .api import api_command, api_options
-from .arguments import creation_options, distinct_labels, uploaded_data
+from .arguments import creation_options, distinct_labels, timeout_option, uploaded_data
 from .output import print_json
 
 
@@ -26,6 +26,7 @@ def command() -> None:
 @click.option("--retries", type=click.IntRange(0), help="Maximum number of retries.  [default: JOB_MAX_RETRIES]")
 @click.option("--time-limit", type=click.FloatRange(0, min_open=True), metavar="SECONDS", help="Limit of an attempt.")
 @click.option("--wait", is_flag=True, help="Wait for the result and print it as JSON. Exits 1 if the task fails.")
+@timeout_option
 def send(
     api: Client,
     /,
@@ -33,6 +34,7 @@ def send(
     params: Sequence[str],
     labels: Sequence[str],
     wait: bool,
+    timeout: float | None,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -46,7 +48,10 @@ def send(
     given = {name: value for name, value in options.items() if value is not None}
     job_id = api.send_task(skill, uploaded_data(api, params), labels=distinct_labels(labels), **given)["job_id"]
     if wait:
-        print_json(TaskHandle[Any](api, job_id, lambda value: value).wait())
+        try:
+            print_json(TaskHandle[Any](api, job_id, lambda value: value).wait(timeout))
+        except TimeoutError as error:
+            raise click.ClickException(str(error)) from None
     elif as_json:
         print_json({"job_id": job_id})
     else:

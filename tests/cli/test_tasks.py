@@ -167,3 +167,11 @@ def test_the_command_fails_with_the_task(run: Run) -> None:
 
     assert done.code == 1
     assert "ZeroDivisionError: division by zero" in done.stderr
+
+
+def test_the_command_waits_no_longer_than_it_may(run: Run, client: Client) -> None:
+    done = run("tasks", "send", "add", "a:=1", "--delay", "3600", "--wait", "--timeout", "0.1")
+
+    assert done.code == 1
+    assert "is still pending" in done.stderr
+    client.cancel(next(iter(client.jobs(status="pending")))["id"])
