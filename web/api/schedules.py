@@ -41,7 +41,6 @@ class ScheduleView:
 
 
 @routes.get("")
-@routes.doc(operationId="list_schedules")
 @routes.arguments(ScheduleQuerySchema, location="query")
 @routes.response(200, list_of("schedules", ScheduleInfo))
 def list_schedules(wanted: dict[str, int]) -> dict[str, Any]:
