@@ -90,7 +90,7 @@ def _of_queues(seen: Overview) -> Iterator[Finding]:
             text = f"paused {span(seen.at_ms - queue.paused_ms)} ago by {queue.paused_by}: no consumer takes from it"
             text += f". {wait}" if queue.waiting else ""
             yield Finding(queue.name, HealthState.WARNING, text, "queue_paused", queue.waiting)
-        elif queue.waiting and able is not None and not any(worker.is_online for worker in able):
+        elif queue.waiting and able is not None and not any(worker.takes_tasks for worker in able):
             text = f"{unavailable(queue.name, [worker.status for worker in able])} {wait}"
             yield Finding(queue.name, HealthState.FAULT, text, "no_worker", queue.waiting)
         elif queue.waited_ms > _LONG_WAIT_MS:

@@ -1,22 +1,26 @@
-"""``avtomatika workers``: list workers."""
+"""``avtomatika workers``: list, show, drain and resume workers."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
 
 from avtomatika.client import Client
+from avtomatika.core.explain.reason import span
 
-from .api import api_command, api_options
-from .output import print_table
+from .api import api_command, api_options, pass_api
+from .output import print_fields, print_table
 
-_COLUMNS = ("id", "status", "load", "skills", "links", "version", "last_heartbeat")
+#: Tasks that are named in a row.
+_SHOWN = 2
+_TASK_COLUMNS = ("skill", "running", "task_id", "job_id")
+_COLUMNS = ("id", "status", "load", "now", "skills", "links", "version", "last_heartbeat")
 
 
 @click.group("workers")
 @api_options
 def command() -> None:
-    """List workers."""
+    """List, drain and resume workers."""
 
 
 @api_command(command, "list")
@@ -26,12 +30,57 @@ def list_workers(api: Client, as_json: bool) -> None:
     print_table(found if as_json else [_row(worker) for worker in found], _COLUMNS, as_json=as_json)
 
 
+@api_command(command)
+@click.argument("worker_id")
+def show(api: Client, worker_id: str, as_json: bool) -> None:
+    """Show a worker, and the tasks that it ran at its last heartbeat."""
+    worker: dict[str, Any] = dict(api.worker(worker_id))
+    more = {name: worker[name] for name in ("drain_requested_by", "reputation", "resources", "costs")}
+    print_fields(worker if as_json else {**_row(worker), **more, "now": None}, as_json=as_json)
+    if not as_json:
+        print_table([{**task, "running": _running(task)} for task in worker["tasks"]], _TASK_COLUMNS)
+
+
+@command.command()
+@click.argument("worker_ids", nargs=-1, required=True)
+@pass_api
+def drain(api: Client, worker_ids: Sequence[str]) -> None:
+    """Let workers finish their tasks and take no new ones.
+
+    They requeue tasks that they have not started, within seconds, and stay registered. They remain drained, also
+    after a restart, until `avtomatika workers resume`, or for 30 days.
+    """
+    for worker_id in worker_ids:
+        api.drain_worker(worker_id)
+        click.echo(f"{worker_id} is draining")
+
+
+@command.command()
+@click.argument("worker_ids", nargs=-1, required=True)
+@pass_api
+def resume(api: Client, worker_ids: Sequence[str]) -> None:
+    """Let drained workers take tasks again."""
+    for worker_id in worker_ids:
+        api.resume_worker(worker_id)
+        click.echo(f"{worker_id} is resumed")
+
+
+def _running(task: Mapping[str, Any]) -> str:
+    return "" if task["running_ms"] is None else span(task["running_ms"])
+
+
+def _now(tasks: Sequence[Mapping[str, Any]]) -> str:
+    named = [f"{task['skill'] or task['task_id']} {_running(task)}".rstrip() for task in tasks[:_SHOWN]]
+    return ", ".join([*named, *([f"{len(tasks) - _SHOWN} more"] if len(tasks) > _SHOWN else [])])
+
+
 def _row(worker: Mapping[str, Any]) -> dict[str, object]:
     slots = worker.get("concurrency")
     return {
         "id": worker["id"],
         "status": _status(worker),
         "load": f"{worker.get('running', 0)} of {slots}" if slots else str(worker.get("running", 0)),
+        "now": _now(worker.get("tasks", ())),
         "skills": ", ".join(skill["name"] for skill in worker["skills"]),
         "links": ", ".join(f"{link['address']} {link['state']}" for link in worker.get("links", [])),
         "version": worker["version"],

@@ -14,6 +14,21 @@ def workers() -> Steps[list[answers.WorkerInfo]]:
     return json_items(answers.WorkerInfo, "workers", Request("GET", "/api/v1/workers"))
 
 
+def worker(worker_id: str) -> Steps[answers.WorkerInfo]:
+    """Return a worker and what it does. For operators."""
+    return json_answer(answers.WorkerInfo, Request("GET", _worker_path(worker_id)))
+
+
+def drain_worker(worker_id: str) -> Steps[None]:
+    """Let a worker finish its tasks and take no new ones until it is resumed, also after a restart. For operators."""
+    yield Request("POST", f"{_worker_path(worker_id)}/drain")
+
+
+def resume_worker(worker_id: str) -> Steps[None]:
+    """Let a drained worker take tasks again. For operators."""
+    yield Request("POST", f"{_worker_path(worker_id)}/resume")
+
+
 def queues() -> Steps[list[answers.QueueInfo]]:
     """List the queues and their message counts by name. For operators."""
     return json_items(answers.QueueInfo, "queues", Request("GET", "/api/v1/queues"))
@@ -116,6 +131,10 @@ def overview() -> Steps[answers.Overview]:
 def doctor() -> Steps[list[answers.Finding]]:
     """Check the server, secrets and tokens of the installation. For operators."""
     return json_items(answers.Finding, "findings", Request("GET", "/api/v1/doctor"))
+
+
+def _worker_path(worker_id: str) -> str:
+    return f"/api/v1/workers/{quote(worker_id, safe='')}"
 
 
 def _queue_path(queue: str) -> str:

@@ -77,6 +77,7 @@ class MessageAuthenticator:
             if skills is not None:
                 skills_by_author[delivery.tag] = skills
         notify_rejected(self._consumer, rejected)
+        self._store.registry.refuse(rejected)
         self._consumer.ack(dropped)
         return self._restrict_notices(accepted, skills_by_author) if skills_by_author else accepted
 

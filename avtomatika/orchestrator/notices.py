@@ -6,6 +6,8 @@ from avtomatika.broker import Consumer, Delivery
 from avtomatika.schemas import wire
 from avtomatika.store import Store
 
+from .worker_control import notify_drained
+
 
 class Notices:
     """Records the notices that *consumer* delivers. After UnavailableError, all of them may be recorded again."""
@@ -26,4 +28,6 @@ class Notices:
             self._store.record_progress([notice for notice in found if isinstance(notice, wire.Progress)])
             self._store.streams.append([notice for notice in found if isinstance(notice, wire.StreamChunks)])
             self._store.registry.record([each for each in found if isinstance(each, wire.Registered | wire.Heartbeat)])
+            heartbeats = [notice for notice in found if isinstance(notice, wire.Heartbeat)]
+            notify_drained(self._consumer, heartbeats, self._store.registry.is_drained)
             self._consumer.ack([delivery.tag for delivery, each in notices if not isinstance(each, wire.TaskStarted)])

@@ -1,18 +1,18 @@
-"""Control messages for workers: cancelled tasks and rejected workers.
+"""Control messages for workers: cancelled tasks, rejected and drained workers.
 
 They only save time: a worker that misses one learns of a cancelled job at its next lease renewal, and results of closed
 tasks or rejected workers are rejected anyway.
 """
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from avtomatika import broker
 from avtomatika.broker import Consumer
 from avtomatika.core.events import Result
 from avtomatika.core.job import group_of
 from avtomatika.errors import NoRouteError, UnavailableError
-from avtomatika.schemas.wire import Cancel, Control, Rejected
+from avtomatika.schemas.wire import Cancel, Control, Drain, Heartbeat, Rejected
 
 from .unit_of_work import Work
 
@@ -27,6 +27,13 @@ def notify_workers(consumer: Consumer, works: Iterable[Work]) -> None:
 def notify_rejected(consumer: Consumer, worker_ids: Iterable[str]) -> None:
     """Notify workers that they are rejected: they take tasks from others in vain."""
     _broadcast(consumer, [Rejected(worker_id) for worker_id in worker_ids])
+
+
+def notify_drained(consumer: Consumer, heartbeats: Sequence[Heartbeat], is_drained: Callable[[str], bool]) -> None:
+    """Drain or resume the workers whose heartbeats do not say what their operators want."""
+    drained = {each.worker_id: is_drained(each.worker_id) for each in heartbeats}
+    said = {each.worker_id: each.beat.get("status") == "draining" for each in heartbeats}
+    _broadcast(consumer, [Drain(each, drained[each]) for each in drained if drained[each] is not said[each]])
 
 
 def _broadcast(consumer: Consumer, controls: Sequence[Control]) -> None:

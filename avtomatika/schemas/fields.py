@@ -33,6 +33,7 @@ count = _field(lambda value: type(value) is int and value >= 0, "an integer from
 attempt = _field(lambda value: type(value) is int and value >= 1, "an integer from 1")
 seconds = _field(lambda value: type(value) in (int, float) and value > 0, "a number of seconds above 0")
 share = _field(lambda value: type(value) in (int, float) and 0 <= value <= 1, "a number from 0 to 1")
+flag = _field(lambda value: isinstance(value, bool), "true or false")
 json_object = _field(lambda value: isinstance(value, dict), "an object")
 anything = _field(lambda value: True, "JSON")
 reply = _field(_is_reply, "an object with the texts 'exchange' and 'prefix'")

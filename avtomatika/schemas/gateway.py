@@ -89,7 +89,8 @@ class HeartbeatSchema(_Open):
     ``hands_back``: requeue tasks that are not in ``current_tasks`` at once. ``running``: number of running tasks over
     all ``links``. ``standby``: the worker prefers another link for its tasks. ``switches``: number of failovers between
     links. ``unfit``: why it cannot perform some skills at present. ``holds``: digests of cached files
-    (``core.placement.cached_files``), when they change.
+    (``core.placement.cached_files``), when they change. ``tasks``: running ones, each with ``task_id``, ``skill`` and
+    ``running_ms``.
     """
 
     worker_id = _id()
@@ -102,6 +103,7 @@ class HeartbeatSchema(_Open):
     switches = fields.Integer(strict=True, load_default=0, validate=validate.Range(min=0))
     holds = fields.List(_id(), validate=validate.Length(max=MOST_FILES))
     unfit = fields.Raw()
+    tasks = fields.Raw()
     timestamp = fields.Integer(strict=True)
 
 

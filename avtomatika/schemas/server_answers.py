@@ -71,6 +71,16 @@ class WorkerLink(TypedDict):
     state: Annotated[str, "in_use, standby or down"]
 
 
+class WorkerTask(TypedDict):
+    """A task that a worker runs."""
+
+    task_id: str
+    job_id: str
+    skill: Annotated[str | None, "null for workers of the SDK"]
+    started_at: Time | None
+    running_ms: Annotated[int | None, "for how long, at the last heartbeat"]
+
+
 class WorkerInfo(TypedDict):
     """A worker as last reported."""
 
@@ -79,13 +89,16 @@ class WorkerInfo(TypedDict):
     version: str
     status: Annotated[
         str,
-        "idle, busy, full, offline; unfit: it takes no tasks of some skills for now; "
-        "lost: it has missed heartbeats; revoked: no token of it is valid",
+        "idle, busy, full, offline; draining: it takes no new tasks; unfit: it takes no tasks of some skills for now; "
+        "lost: it has missed heartbeats; revoked: its token is rejected",
     ]
     unfit: Annotated[dict[str, Any], "the reason why it takes no tasks of these skills for now, if there is one"]
     standby: Annotated[bool, "it takes its tasks from another server"]
     running: Annotated[int, "running tasks, over all links"]
+    tasks: Annotated[list[WorkerTask], "running tasks at its last heartbeat, the oldest first, at most 100"]
     concurrency: int | None
+    drain_requested_at: Time | None
+    drain_requested_by: str | None
     skills: list[WorkerSkill]
     links: list[WorkerLink]
     switches: Annotated[int, "number of failovers between links"]

@@ -7,6 +7,8 @@ from avtomatika.core.job import Json
 
 #: Maximum length of a stored reason, in characters, and maximum number of skills.
 _MAX_REASON, _MOST_SKILLS = 500, 1000
+#: Maximum number of running tasks that a heartbeat describes, and maximum length of their ids and skills.
+MOST_TASKS, _MAX_NAME = 100, 256
 
 
 def registration_record(registration: Mapping[str, Any]) -> dict[str, Json]:
@@ -50,7 +52,8 @@ def heartbeat_status(heartbeat: Mapping[str, Any]) -> dict[str, Json]:
     named = heartbeat.get("current_tasks")
     if named is None and "status" not in heartbeat:
         return {}
-    return sanitized_status({"running": len(named or ()), **heartbeat})
+    running = [{"task_id": task_id} for task_id in named or ()]
+    return sanitized_status({"running": len(running), "tasks": running, **heartbeat})
 
 
 def sanitized_status(said: Mapping[str, Any]) -> dict[str, Json]:
@@ -66,6 +69,7 @@ def sanitized_status(said: Mapping[str, Any]) -> dict[str, Json]:
             {"address": _text(link, "address"), "state": _text(link, "state")} for link in _objects(said, "links")
         ],
         "switches": switches if _is_count(switches) else 0,
+        "tasks": _tasks(said),
         **_unfit(said),
         **({"holds": [each for each in holds if isinstance(each, str)]} if isinstance(holds, list) else {}),
     }
@@ -79,6 +83,18 @@ def _unfit(said: Mapping[str, Any]) -> dict[str, Json]:
     skills = unfit.get("skills")
     names = [name for name in skills if isinstance(name, str)] if isinstance(skills, list) else []
     return {"unfit": {"reason": _text(unfit, "reason")[:_MAX_REASON], "skills": names[:_MOST_SKILLS]}}
+
+
+def _tasks(said: Mapping[str, Any]) -> list[Json]:
+    """Return the running tasks; workers of the SDK tell only their ids."""
+    return [
+        {
+            "task_id": _text(task, "task_id")[:_MAX_NAME],
+            "skill": _text(task, "skill")[:_MAX_NAME] or None,
+            "running_ms": running if _is_count(running := task.get("running_ms")) else None,
+        }
+        for task in _objects(said, "tasks")[:MOST_TASKS]
+    ]
 
 
 def _resources(resources: Mapping[str, Any]) -> dict[str, Json]:

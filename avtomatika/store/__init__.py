@@ -24,4 +24,5 @@ from .sweeper import Sweeper
 from .task_leases import NewLease, SettleStatus, TaskLease, TaskLeases
 from .traffic import TrafficRecords
 from .webhooks import WebhookRecords
-from .worker_registry import WorkerRecord, WorkerRegistry
+from .worker_record import WorkerRecord
+from .worker_registry import WorkerRegistry

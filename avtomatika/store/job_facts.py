@@ -10,7 +10,6 @@ from avtomatika.core.explain.facts import AbleWorker, Facts, LiveState, QueuePla
 from avtomatika.core.job import HistoryEntry, Job, JobStatus, Task, branch_of
 from avtomatika.core.machine.plan_migration import plan_name
 from avtomatika.core.machine.timers import timers_of_job
-from avtomatika.core.placement.selection import Unfit
 from avtomatika.core.plan import STEPS
 from avtomatika.errors import NoRouteError
 from avtomatika.transport import (
@@ -34,7 +33,8 @@ from .records import UnreadableJob, load_job
 from .scripts import server_errors
 from .server_info import ServerInfo, ServerInfoReader
 from .server_part import ServerPart
-from .worker_registry import WorkerRecord, WorkerRegistry
+from .worker_record import WorkerRecord
+from .worker_registry import WorkerRegistry
 
 #: Maximum number of open tasks of a fan-out that are examined.
 _SAMPLE = 20
@@ -170,5 +170,5 @@ def _able(worker: WorkerRecord) -> AbleWorker:
         silent_ms=worker.silent_ms,
         is_online=worker.is_online,
         status=worker.status,
-        unfit=Unfit.of(worker.beat),
+        unfit=worker.unfit,
     )

@@ -85,10 +85,12 @@ class Keys:
     held_by = "avt:worker:{}:tasks".format
     #: Hash of a registered worker: ``record`` and ``beat`` JSON, ``since`` (registered) and ``at`` (last message) ms,
     #: ``turn`` when it was last chosen for a task, ``routed`` how often since its heartbeat, ``holds`` digests of the
-    #: files in its cache (JSON). Expires without heartbeats.
+    #: files in its cache (JSON), ``refused`` (last rejected message) ms. Expires without heartbeats.
     worker = "avt:worker:{}".format
     #: Sorted set of ids of registered workers by their last message (ms).
     workers = "avt:workers".format
+    #: Hash: worker that takes no new tasks -> ``<ms> <who asked>``.
+    drained_workers = "avt:workers:drained".format
     #: Sorted set: ``<blueprint>@<plan_hash>`` -> when an orchestrator last announced it (ms).
     plans = "avt:plans".format
     #: Sorted set of plans that no orchestrator serves: their jobs migrate to other plans.

@@ -19,7 +19,8 @@ from .schedules import Schedules
 from .scripts import OVERVIEW, SAMPLE
 from .server_info import ServerInfo, ServerInfoReader
 from .server_part import ServerPart
-from .worker_registry import WorkerRecord, WorkerRegistry
+from .worker_record import WorkerRecord
+from .worker_registry import WorkerRegistry
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +58,7 @@ class Overview:
     @property
     def waiting(self) -> dict[str, int]:
         """Jobs by what they wait for, and waiting tasks of skills that no worker has (``no_worker``)."""
-        unserved = sum(queue.waiting for queue, able in self.served() if not any(each.is_online for each in able))
+        unserved = sum(queue.waiting for queue, able in self.served() if not any(each.takes_tasks for each in able))
         waits = {each: each.removeprefix("waiting_for_") for each in self.jobs if each.startswith("waiting_for_")}
         reasons = {"pending": "start", "quarantined": "quarantined", **waits}
         return {reason: self.jobs[status] for status, reason in reasons.items()} | {"no_worker": unserved}

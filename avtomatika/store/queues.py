@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import NoReturn, TypeVar
+from typing import TypeVar
 
 import orjson
 
@@ -61,23 +61,17 @@ class Queues(ServerPart):
 
     def find(self, name: str) -> QueueStats:
         """Return the figures of queue *name*. Raises NotFoundError."""
-        found = _asked(lambda: self._inspector.stats([name]))
-        return found[0] if found else self._missing(name)
+        self._check(name)
+        return _asked(lambda: self._inspector.stats([name]))[0]
 
-    def pause(self, name: str, *, by: str) -> QueueStats:
-        """Let no consumer take from queue *name*; messages that are leased stay so. Who paused it first is kept.
+    def set_paused(self, name: str, by: str = "") -> QueueStats:
+        """Let no consumer take from queue *name*, in the name of *by*; resume it if that is empty.
 
         Raises NotFoundError, and ConflictError for a queue of broadcasts.
         """
-        try:
-            done = _asked(lambda: self._topology.pause(name, by))
-        except ValueError:
-            raise ConflictError(f"the queue {name!r} receives broadcasts: it cannot be paused") from None
-        return self.find(name) if done else self._missing(name)
-
-    def resume(self, name: str) -> QueueStats:
-        """Let consumers take from queue *name* again. Raises NotFoundError."""
-        return self.find(name) if _asked(lambda: self._topology.resume(name)) else self._missing(name)
+        if _asked(lambda: self._topology.set_paused(name, by)) < 0:
+            raise ConflictError(f"the queue {name!r} receives broadcasts: it cannot be paused")
+        return self.find(name)
 
     def dead(self, *, limit: int, queue: str | None = None) -> list[QueuedMessage]:
         """Return the dead letters of *queue*, or of all queues, newest first."""
@@ -112,11 +106,9 @@ class Queues(ServerPart):
             raise NotFoundError("dead letter", letter_id)
 
     def _check(self, name: str) -> None:
-        if not _asked(lambda: self._topology.has_queue(name)):
-            self._missing(name)
-
-    def _missing(self, name: str) -> NoReturn:
-        raise NotFoundError("queue", name, known=_asked(self._topology.queues))
+        known = _asked(self._topology.queues)
+        if name not in known:
+            raise NotFoundError("queue", name, known=known)
 
 
 def _asked(ask: Callable[[], T]) -> T:

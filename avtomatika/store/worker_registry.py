@@ -1,9 +1,9 @@
 """Registry of recently seen workers on all links, and of the names that workers.toml contained within a day."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import chain
-from typing import Any
+from time import monotonic
 
 import orjson
 
@@ -11,72 +11,25 @@ from avtomatika import transport
 from avtomatika.core.job import Json
 from avtomatika.core.placement import reputation
 from avtomatika.core.placement.cached_files import MOST_FILES
-from avtomatika.core.placement.selection import Candidate, Unfit
+from avtomatika.core.placement.selection import Candidate
+from avtomatika.errors import NotFoundError
 from avtomatika.schemas.wire import Heartbeat, Registered
-from avtomatika.schemas.worker_status import sanitized_record, sanitized_status, skill_names
+from avtomatika.schemas.worker_status import sanitized_record, skill_names
 from avtomatika.transport import Reading, RedisClient, none_refused
 from avtomatika.transport.scripts import Call
 
-from .records import json_object, number
-from .scripts import CHOOSE_WORKER, HEARTBEAT, READ_WORKERS, RECORD_OUTCOMES, REGISTER_WORKER
+from .records import json_object
+from .scripts import CHOOSE_WORKER, DRAIN, HEARTBEAT, READ_WORKERS, RECORD_OUTCOMES, REFUSE, REGISTER_WORKER
 from .server_part import ServerPart, milliseconds
+from .worker_record import FIELDS, WorkerRecord, drains_of, record_of
 
 #: A worker without a heartbeat for this long is deleted: after its next heartbeat it registers again.
 WORKER_TTL_SECONDS = 120
-#: Workers send heartbeats every 5 s, workers of the public SDK every 15 s.
-LOST_AFTER_SECONDS = 40
-#: Time for which a worker counts as taking its tasks here after it last did, even if another link reports standby.
-_SERVED_SECONDS = 12
 #: Time for which a name that was removed from workers.toml may not use the shared token.
 NAMED_SECONDS = 24 * 3600
-_FIELDS = ("record", "beat", "at", "since", "served", "turn", "routed", "reputation", "judged")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorkerRecord:
-    """The last known state of a worker. *record* and *beat* are validated by ``schemas.worker_status``.
-
-    *last_chosen* is the number of its last selection for a task, counted over all workers; 0 for never. *routed* is the
-    number of tasks sent to it since its last heartbeat. *reputation* is computed by ``core.placement.reputation``.
-    """
-
-    worker_id: str
-    record: Mapping[str, Any]
-    beat: Mapping[str, Any]
-    heard_ms: int
-    since_ms: int
-    silent_ms: int
-    is_standby: bool = False
-    is_revoked: bool = False
-    last_chosen: int = 0
-    routed: int = 0
-    reputation: float = 1.0
-
-    @property
-    def skills(self) -> list[str]:
-        return [skill["name"] for skill in self.record["skills"]]
-
-    @property
-    def is_lost(self) -> bool:
-        """True if it has missed too many heartbeats and is considered dead."""
-        return self.silent_ms > LOST_AFTER_SECONDS * 1000
-
-    @property
-    def is_online(self) -> bool:
-        """True if it can execute tasks now."""
-        return self.status not in ("revoked", "lost", "offline")
-
-    @property
-    def status(self) -> str:
-        """``idle``, ``busy``, ``full`` or ``offline``, as reported; ``unfit`` if some of its skills are unavailable;
-        ``lost`` if it has missed heartbeats; ``revoked`` if its token is rejected."""
-        if self.is_revoked:
-            return "revoked"
-        said = str(self.beat.get("status", "idle"))
-        if self.is_lost and said != "offline":
-            return "lost"
-        return "unfit" if "unfit" in self.beat and said != "offline" else said
-
+#: A drained worker that is never resumed takes tasks again after this time.
+DRAINED_SECONDS = 30 * 24 * 3600
+_CACHED_SECONDS = 1.0
 
 #: Returns True if the worker with this id may authenticate; raises UnavailableError.
 IsAuthorized = Callable[[str], bool]
@@ -94,6 +47,35 @@ class WorkerRegistry(ServerPart):
         super().__init__(server)
         self._is_authorized = is_authorized
         self._queues = transport.Keys()
+        self._drained: tuple[frozenset[str], float] = frozenset(), float("-inf")
+
+    def find(self, worker_id: str) -> WorkerRecord:
+        """Return a registered worker. Raises NotFoundError."""
+        known = {worker.worker_id: worker for worker in self.workers()}
+        if worker_id not in known:
+            raise NotFoundError("worker", worker_id, known=known)
+        return known[worker_id]
+
+    def drain(self, worker_id: str, *, by: str) -> None:
+        """Let a worker take no new tasks until :meth:`resume`, also after a restart. Raises NotFoundError."""
+        self.find(worker_id)
+        self._run(Call(DRAIN, [self._keys.drained_workers()], [worker_id, by, DRAINED_SECONDS]))
+
+    def resume(self, worker_id: str) -> None:
+        """Let a drained worker take tasks again. Raises NotFoundError if it is neither drained nor registered."""
+        if self._read([("HDEL", self._keys.drained_workers(), worker_id)]) == [0]:
+            self.find(worker_id)
+
+    def is_drained(self, worker_id: str) -> bool:
+        """Return whether a worker is drained, as of at most a second ago."""
+        if monotonic() - self._drained[1] > _CACHED_SECONDS:
+            [names] = self._read([("HKEYS", self._keys.drained_workers())])
+            self._drained = frozenset(name.decode() for name in names), monotonic()
+        return worker_id in self._drained[0]
+
+    def refuse(self, worker_ids: Iterable[str]) -> None:
+        """Record that messages of these workers were rejected."""
+        self._run_all([Call(REFUSE, [self._keys.worker(each)], []) for each in worker_ids])
 
     def register(self, worker_id: str, record: Mapping[str, Json]) -> None:
         """Register a worker. Replaces its previous record, but keeps its last selection and reputation."""
@@ -128,12 +110,12 @@ class WorkerRegistry(ServerPart):
     def read_workers(self) -> Reading[list[WorkerRecord]]:
         """The reading of :meth:`workers`, in one round trip."""
         keys = [self._keys.workers(), self._keys.worker("")]
-        call = Call(READ_WORKERS, keys, [1000 * WORKER_TTL_SECONDS + 1000, *_FIELDS])
-        [[clock, *rows]] = none_refused((yield [call]))
-        now_ms = milliseconds(clock)
+        call = Call(READ_WORKERS, keys, [1000 * WORKER_TTL_SECONDS + 1000, *FIELDS])
+        [clock, *rows], drains = none_refused((yield [call, ("HGETALL", self._keys.drained_workers())]))
+        now_ms, drained = milliseconds(clock), drains_of(drains)
         found = {worker_id.decode(): row for worker_id, row in zip(rows[::2], rows[1::2], strict=True)}
         return [
-            _record(worker_id, row, now_ms, is_revoked=not self._is_authorized(worker_id))
+            record_of(worker_id, row, now_ms, drained.get(worker_id), is_revoked=not self._is_authorized(worker_id))
             for worker_id, row in sorted(found.items())
             if row[0] is not None
         ]
@@ -200,24 +182,6 @@ class WorkerRegistry(ServerPart):
         return frozenset(name.decode() for name in names)
 
 
-def _record(worker_id: str, row: Sequence[bytes | None], now_ms: int, *, is_revoked: bool) -> WorkerRecord:
-    record, beat, at, since, served, last_chosen, routed, known, judged = row
-    heard_ms = number(at)
-    return WorkerRecord(
-        worker_id=worker_id,
-        record={"skills": [], **_readable(json_object(record), sanitized_record)},
-        beat=_readable(json_object(beat), sanitized_status),
-        heard_ms=heard_ms,
-        since_ms=number(since),
-        silent_ms=max(now_ms - heard_ms, 0),
-        is_standby=_is_standby(beat, served, now_ms),
-        is_revoked=is_revoked,
-        last_chosen=number(last_chosen),
-        routed=number(routed),
-        reputation=round(reputation.decayed(_share(known), (now_ms - (number(judged) or now_ms)) / 1000), 4),
-    )
-
-
 def _holdings(text: bytes | None) -> frozenset[str]:
     """Return the files that a worker reported, without invalid entries."""
     try:
@@ -226,27 +190,6 @@ def _holdings(text: bytes | None) -> frozenset[str]:
         said = []
     held = said[:MOST_FILES] if isinstance(said, list) else []
     return frozenset(each for each in held if isinstance(each, str))
-
-
-def _readable(stored: Mapping[str, Json], heard: Callable[[Mapping[str, Json]], dict[str, Json]]) -> dict[str, Json]:
-    """Return *stored* with each field of the type that *heard* makes it."""
-    right = heard(stored)
-    return {name: right.get(name, value) for name, value in stored.items()}
-
-
-def _share(stored: bytes | None) -> float:
-    """Return the stored reputation; 1 if it is unknown or invalid."""
-    try:
-        share = float(stored or 1)
-    except ValueError:
-        return 1.0
-    return share if 0 <= share <= 1 else 1.0
-
-
-def _is_standby(beat: bytes | None, served: bytes | None, now_ms: int) -> bool:
-    """Return True if all its links report standby; a link that is not known to have others counts alone."""
-    said = json_object(beat).get("standby")
-    return bool(said) and now_ms - number(served) > _SERVED_SECONDS * 1000
 
 
 def _member(worker: WorkerRecord, own: int) -> Candidate:
@@ -264,5 +207,5 @@ def _member(worker: WorkerRecord, own: int) -> Candidate:
         last_chosen=worker.last_chosen,
         is_standby=worker.is_standby,
         reputation=worker.reputation,
-        unfit=Unfit.of(beat),
+        unfit=worker.unfit,
     )

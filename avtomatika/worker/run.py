@@ -30,7 +30,7 @@ from .links.link_group import Link, LinkGroup
 from .links.scheduler import LinkScheduler, LinkSlot
 from .processes import Child, ProcessExecutor, Zygote
 from .recycling import RecycleLimits, WorkerRecycler
-from .runtime import Runtime
+from .runtime import Runtime, running_tasks
 from .spool import Spool, check_separate
 from .suspension import SkillSuspension
 from .task_stream import capture_logs
@@ -239,6 +239,7 @@ class _Shared:
             index,
             cached_digests=cached_digests,
             unfit=self.suspension.report,
+            tasks=lambda: running_tasks(list(self.runtimes.values())),
         )
         partition = self.spool.partition(str(address))
         if address.scheme in _BROKER_SCHEMES or slot is None:

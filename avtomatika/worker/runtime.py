@@ -10,8 +10,10 @@ from threading import Event
 from time import monotonic
 from typing import Any
 
+from avtomatika.core.job import Json
 from avtomatika.files.task_storage import TaskStorage
 from avtomatika.schemas.wire import TaskMessage
+from avtomatika.schemas.worker_status import MOST_TASKS
 
 from .durations import Durations
 from .execution import TaskExecution
@@ -29,6 +31,21 @@ logger = logging.getLogger(__name__)
 
 #: A task delivered this often may have crashed earlier workers, so it runs alone in a child process.
 ISOLATE_FROM_DELIVERY = 3
+
+
+def running_tasks(runtimes: Iterable["Runtime"]) -> list[Json]:
+    """Return the running tasks for heartbeats, the oldest first, at most as many as a server accepts."""
+    now = monotonic()
+    started = [
+        (each.started_at, each)
+        for runtime in runtimes
+        for each in runtime.in_flight
+        if each.started_at is not None and each.result is None
+    ]
+    return [
+        {"task_id": each.task.task_id, "skill": each.skill.name, "running_ms": round((now - started_at) * 1000)}
+        for started_at, each in sorted(started, key=lambda pair: pair[0])[:MOST_TASKS]
+    ]
 
 
 class Runtime:

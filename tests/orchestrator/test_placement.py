@@ -17,7 +17,7 @@ from avtomatika.broker.topology import HEARTBEAT, REGISTER
 from avtomatika.core.events import Result
 from avtomatika.core.machine import placement as placing
 from avtomatika.schemas import wire
-from avtomatika.store.worker_registry import LOST_AFTER_SECONDS
+from avtomatika.store.worker_record import LOST_AFTER_SECONDS
 
 from ..support.orchestrators import Stage
 

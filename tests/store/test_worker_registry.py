@@ -10,9 +10,11 @@ import redis
 from avtomatika import broker
 from avtomatika.broker import Consumer, Outgoing
 from avtomatika.core.plan import TASKS
+from avtomatika.errors import NotFoundError
 from avtomatika.schemas.wire import Heartbeat, Registered
 from avtomatika.store import WorkerRegistry
-from avtomatika.store.worker_registry import LOST_AFTER_SECONDS, WORKER_TTL_SECONDS
+from avtomatika.store.worker_record import LOST_AFTER_SECONDS
+from avtomatika.store.worker_registry import DRAINED_SECONDS, WORKER_TTL_SECONDS
 from avtomatika.transport import RedisClient
 
 from .conftest import House
@@ -210,3 +212,80 @@ def test_names_of_workers_that_left_do_not_gather(house: House) -> None:
     house.store.registry.register("another", {"skills": []})
 
     assert house.client.zrange("avt:workers", 0, -1) == [b"another"]
+
+
+def test_a_heartbeat_names_the_running_tasks(registry: WorkerRegistry) -> None:
+    registry.register("w-1", RECORD)
+    registry.beat("w-1", {"tasks": [{"task_id": "g0-1.2.0", "skill": "encode", "running_ms": 5000}, {"task_id": 7}]})
+
+    [worker] = registry.workers()
+
+    assert worker.tasks[0] == {
+        "task_id": "g0-1.2.0",
+        "skill": "encode",
+        "running_ms": 5000,
+        "job_id": "g0-1",
+        "started_ms": worker.heard_ms - 5000,
+    }
+    assert worker.tasks[1]["started_ms"] is None
+
+
+def test_a_drained_worker_stays_so_when_it_registers_again_until_it_is_resumed(registry: WorkerRegistry) -> None:
+    registry.register("w-1", RECORD)
+    registry.drain("w-1", by="first")
+    registry.drain("w-1", by="second")
+    registry.register("w-1", RECORD)
+    registry.beat("w-1", {"status": "busy"})
+
+    drained, is_drained = registry.find("w-1"), registry.is_drained("w-1")
+    registry.resume("w-1")
+    resumed = registry.find("w-1")
+
+    assert (drained.status, drained.drain_requested_by, is_drained) == ("draining", "first", True)
+    assert (drained.is_online, drained.takes_tasks) == (True, False)
+    assert drained.unfit is not None
+    assert drained.unfit.skills == {"encode"}
+    assert (resumed.status, resumed.unfit) == ("busy", None)
+
+
+def test_a_drain_ends_after_a_month(registry: WorkerRegistry, redis_url: str) -> None:
+    registry.register("w-1", RECORD)
+    registry.register("w-2", RECORD)
+    with redis.Redis.from_url(redis_url) as client:
+        client.hset("avt:workers:drained", "w-1", f"{client.time()[0] * 1000 - DRAINED_SECONDS * 1000 - 1} ops")
+        registry.drain("w-2", by="ops")
+
+        assert [each.decode() for each in client.hkeys("avt:workers:drained")] == ["w-2"]
+        assert 0 < client.ttl("avt:workers:drained") <= DRAINED_SECONDS
+
+
+def test_only_registered_workers_are_drained(registry: WorkerRegistry) -> None:
+    registry.register("w-1", RECORD)
+
+    with pytest.raises(NotFoundError, match="w-1"):
+        registry.drain("w-2", by="ops")
+    with pytest.raises(NotFoundError):
+        registry.resume("w-2")
+    registry.resume("w-1")
+
+
+def test_a_silent_worker_whose_messages_are_rejected_is_revoked(registry: WorkerRegistry, redis_url: str) -> None:
+    registry.register("w-1", RECORD)
+    registry.refuse(["w-1", "no such", "w-1:tasks"])
+    alive = registry.find("w-1").status
+    with redis.Redis.from_url(redis_url) as client:
+        client.hincrby("avt:worker:w-1", "at", -21_000)
+
+        assert (alive, registry.find("w-1").status) == ("idle", "revoked")
+        assert client.exists("avt:worker:no such") == 0
+
+
+def test_a_message_that_is_accepted_later_ends_the_suspicion(registry: WorkerRegistry, redis_url: str) -> None:
+    registry.register("w-1", RECORD)
+    registry.refuse(["w-1"])
+    registry.beat("w-1", {"status": "idle"})
+    with redis.Redis.from_url(redis_url) as client:
+        for field in ("at", "refused"):
+            client.hincrby("avt:worker:w-1", field, -60_000 - (field == "refused"))
+
+        assert registry.find("w-1").status == "lost"

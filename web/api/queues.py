@@ -41,14 +41,14 @@ def purge_queue(name: str) -> dict[str, int]:
 @routes.response(200, answers.QueueInfo)
 def pause_queue(name: str) -> Any:
     """Let no consumer take from a queue until it is resumed; its messages wait in order; for operators"""
-    return services().queues.pause(name, by=caller().name)
+    return services().queues.set_paused(name, caller().name)
 
 
 @routes.post("/queues/<name>/resume")
 @routes.response(200, answers.QueueInfo)
 def resume_queue(name: str) -> Any:
     """Let consumers take from a paused queue again; for operators"""
-    return services().queues.resume(name)
+    return services().queues.set_paused(name)
 
 
 @routes.get("/dead-letters")

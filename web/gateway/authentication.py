@@ -65,11 +65,13 @@ class Authentication:
         """Return the access of *session*: it is revoked with the token that started it."""
         return self.workers.identify_session(session.worker_id, session.basis)
 
-    def log_refused(self, worker_id: str, reason: str) -> None:
-        """Log that a worker was rejected, at most once a minute for each."""
+    def log_refused(self, worker_id: str, reason: str) -> bool:
+        """Log that a worker was rejected, at most once a minute for each; return whether it was logged."""
         shown = repr(worker_id[:_LONGEST_ID])
-        if self.refusals.allows(shown):
+        is_logged = self.refusals.allows(shown)
+        if is_logged:
             logger.warning("worker %s rejected: %s", shown, reason)
+        return is_logged
 
 
 def _fresh_tokens(worker_id: str) -> tuple[TokenPair, dict[str, Json]]:

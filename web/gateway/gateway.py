@@ -92,7 +92,7 @@ class Gateway:
 
     def heartbeat(self, worker_id: str, heartbeat: dict[str, Any]) -> dict[str, Json]:
         """Renew the leases of the tasks that the worker names, and return the lost and the cancelled ones, which it
-        must stop. Raises NotFoundError for an unregistered worker.
+        must stop, and ``drain`` if it must take no new ones. Raises NotFoundError for an unregistered worker.
 
         A task that it does not name is requeued if the worker never received it, or says that it returns all others. A
         goodbye alone does not say so: results may still be in flight.
@@ -100,9 +100,10 @@ class Gateway:
         if not self.registry.beat(worker_id, heartbeat_status(heartbeat)):
             raise NotFoundError("worker", worker_id)
         self.worker_queues.keep(worker_id)
+        answer: dict[str, Json] = {"status": "ok"} | ({"drain": True} if self.registry.is_drained(worker_id) else {})
         named = heartbeat.get("current_tasks")
         if named is None:
-            return {"status": "ok"}
+            return answer
         found = dict(zip(named, self.leases.find(named), strict=True))
         own = [lease for lease in found.values() if lease is not None and lease.worker_id == worker_id]
         renewed = {lease.task.task_id for lease, is_done in zip(own, self.leases.renew(own), strict=True) if is_done}
@@ -115,7 +116,7 @@ class Gateway:
             lease.task.task_id for lease, is_so in zip(own, self.leases.are_cancelled(own), strict=True) if is_so
         }
         idle: list[Json] = [name for name in found if name not in renewed or name in cancelled]
-        return {"status": "ok", "cancel_task_ids": idle} if idle else {"status": "ok"}
+        return answer | {"cancel_task_ids": idle} if idle else answer
 
     def _requeue_undelivered(self, worker_id: str, *, named: Collection[str], stamped_ms: int | None) -> None:
         """Requeue tasks that the worker never received: leased a while ago, and never named since."""
@@ -145,8 +146,12 @@ class Gateway:
         """
         asked = self.registry.skills(access.worker_id) or () if skills is None else skills
         wanted = frozenset(skill for skill in asked if is_user_name(skill) and access.may_run(skill))
-        poll = Poll(access.worker_id, wanted, is_authorized=is_authorized)
-        if wanted:
+        is_drained = partial(self.registry.is_drained, access.worker_id)
+        poll = Poll(access.worker_id, wanted, is_authorized=lambda: is_authorized() and not is_drained())
+        if is_drained():
+            with hold(poll.answered.set):
+                poll.answered.wait(min(timeout_seconds, LONGEST_HOLD_SECONDS))
+        elif wanted:
             with hold(partial(self.polls.end, poll)):
                 self.polls.wait(poll, min(timeout_seconds, LONGEST_HOLD_SECONDS))
         return poll

@@ -1,7 +1,7 @@
 """The routes for workers. Responses are plain JSON; an error is ``{"error": ..., "code": ...}``."""
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from http import HTTPStatus
 from math import isfinite
 from typing import Any
@@ -167,7 +167,10 @@ _TOKEN_ENDPOINTS = frozenset(f"{GATEWAY_ROUTES}.{view.__name__}" for view in (is
 def handle_error(error: AvtomatikaError) -> Response:
     is_for_tokens = request.endpoint in _TOKEN_ENDPOINTS
     if isinstance(error, UnauthorizedError):
-        _gateway().authentication.log_refused(_headers()[0], str(error))
+        worker_id, _ = _headers()
+        if _gateway().authentication.log_refused(worker_id, str(error)):
+            with suppress(AvtomatikaError):
+                _gateway().registry.refuse([worker_id])
         error = services().throttle.counted(error, has_token=is_for_tokens)
     status = status_of(error)
     if status is None:

@@ -46,8 +46,7 @@ def purge_queue(name: str) -> Response:
 def pause_queue(name: str, action: str) -> Response:
     """Pause a queue or resume it"""
     require_operator()
-    queues = services().queues
-    queues.pause(name, by=caller().name) if action == "pause" else queues.resume(name)
+    services().queues.set_paused(name, caller().name if action == "pause" else "")
     return see_other("pages.show_queue", name=name)
 
 

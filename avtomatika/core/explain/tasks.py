@@ -125,4 +125,4 @@ def unavailable(skill: str, statuses: Sequence[str]) -> str:
 
 
 def _absence(status: str) -> str:
-    return status if status in ("revoked", "offline") else "silent"
+    return status if status in ("revoked", "offline", "draining") else "silent"

@@ -2,7 +2,7 @@
 
 from avtomatika.core.frozen import dataclass
 from avtomatika.core.job import group_of
-from avtomatika.schemas.fields import attempt, identifier, or_null
+from avtomatika.schemas.fields import attempt, flag, identifier, or_null
 
 from .body import MessageKinds, dump, load
 
@@ -29,13 +29,22 @@ class Rejected:
     worker_id: str
 
 
-Control = Cancel | Rejected
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """A worker is drained and takes no new tasks, or takes tasks again."""
+
+    worker_id: str
+    is_drained: bool
+
+
+Control = Cancel | Rejected | Drain
 
 _CONTROLS: MessageKinds[Control] = MessageKinds(
     "control",
     {
         "cancel": (Cancel, (identifier("group"), or_null(identifier("task_id")), or_null(attempt("attempt")))),
         "barred": (Rejected, (identifier("worker_id"),)),
+        "drain": (Drain, (identifier("worker_id"), flag("is_drained"))),
     },
 )
 

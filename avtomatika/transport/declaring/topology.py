@@ -169,22 +169,13 @@ class Topology:
             total += int(removed)
         return total
 
-    def pause(self, queue: str, by: str) -> bool:
-        """Let no consumer take from *queue*, and record who paused it; its messages wait in order.
+    def set_paused(self, queue: str, by: str) -> int:
+        """Pause *queue* in the name of *by*, or resume it if that is "".
 
-        Returns False if the queue does not exist. Raises ValueError if it reads a fanout exchange.
+        Returns 1, 0 if the queue does not exist, -1 if it cannot be paused since it reads a fanout exchange.
         """
-        if "f" in (self._server.execute(("HGET", self._keys.queues, queue)) or b"").decode():
-            raise ValueError(f"queue {queue!r} reads a fanout exchange")
-        return self._set_paused(queue, by)
-
-    def resume(self, queue: str) -> bool:
-        """Let consumers take from *queue* again; False if it does not exist."""
-        return self._set_paused(queue, "")
-
-    def _set_paused(self, queue: str, by: str) -> bool:
         keys = [self._keys.queues, self._keys.bell, self._keys.limits]
-        return bool(self._server.run(Call(PAUSE, keys, [queue, by])))
+        return int(self._server.run(Call(PAUSE, keys, [queue, by])))
 
     def size(self, queue: str) -> int:
         """Count the waiting messages of *queue*, excluding delayed and unacknowledged ones."""

@@ -1,9 +1,11 @@
 -- Pauses a queue or resumes it, and notifies its consumers; a paused queue keeps who paused it first.
 --
--- KEYS: queues, bell, limits.    ARGV: queue, who pauses it, or '' to resume it.    Returns 1, or 0 if the queue does not exist.
+-- KEYS: queues, bell, limits.    ARGV: queue, who pauses it, or '' to resume it.
+-- Returns 1, 0 if the queue does not exist, -1 if it reads a fanout exchange.
 
 local traits = redis.call('HGET', KEYS[1], ARGV[1])
 if not traits then return 0 end
+if string.find(traits, 'f', 1, true) then return -1 end
 expect('stream', KEYS[2])
 expect('hash', KEYS[3])
 local field, known = ARGV[1] .. '\tpaused', traits

@@ -73,6 +73,7 @@ class BrokerLink:
 
     def stop(self) -> None:
         self._stopping = True
+        self._set_draining(True)
         if self._slot is not None:
             self._slot.wake()
 
@@ -89,7 +90,11 @@ class BrokerLink:
         sender = BrokerResultSender(consumer, self._key, handoff, worker_id=self._runtime.worker_id)
         outbox = self._outbox = Outbox(self._runtime, sender, self._partition)
         control = Control(
-            self._connection, self._runtime, cancelled_tags=lambda: consumer.cancelled, on_rejected=self._on_rejected
+            self._connection,
+            self._runtime,
+            cancelled_tags=lambda: consumer.cancelled,
+            on_rejected=self._on_rejected,
+            on_drain=self._set_draining,
         )
         outbox.start()
         control.start()
@@ -146,6 +151,8 @@ class BrokerLink:
         self._runtime.mark_alive("intake")
         if monotonic() < self._rejected_until:
             self._wait_while_rejected()
+        if self._is_draining and not self._stopping:
+            self._wait_while_draining(consumer)
         if self._backoff:
             self._declare()  # a restarted broker may have lost the queues
             if self._slot is not None:
@@ -167,6 +174,25 @@ class BrokerLink:
             sleep(_CHECK_SECONDS)
         if self._slot is not None:
             self._slot.recovered()
+
+    def _set_draining(self, is_draining: bool) -> None:
+        """Handle the message that an operator drains or resumes this worker. A stopping one drains."""
+        if self._worker_status is not None:
+            self._worker_status.is_draining = is_draining or self._stopping
+
+    @property
+    def _is_draining(self) -> bool:
+        return self._worker_status is not None and self._worker_status.is_draining
+
+    def _wait_while_draining(self, consumer: Consumer) -> None:
+        """Requeue tasks that have not started, and take none until an operator resumes this worker."""
+        logger.warning("draining: taking no tasks from %s", broker.redacted_url(self._connection.hostname))
+        self._queues = []  # when it resumes, they are consumed again
+        consumer.consume_from(())
+        self._requeue(consumer, self._runtime.withdraw())
+        while self._is_draining and not self._stopping:
+            self._runtime.mark_alive("intake")
+            sleep(_CHECK_SECONDS)
 
     def _run_once(self, consumer: Consumer) -> None:
         """Take a batch of tasks if granted, announce it, and start it. If it raises UnavailableError, nothing is
@@ -195,7 +221,7 @@ class BrokerLink:
 
     def _take(self, consumer: Consumer, wait_seconds: float) -> int:
         deliveries = consumer.take(wait_seconds)
-        if self._stopping:
+        if self._stopping or self._is_draining:
             consumer.return_unstarted(deliveries)
             return 0
         tasks = self._readable(consumer, deliveries)

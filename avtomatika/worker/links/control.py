@@ -26,7 +26,8 @@ _PREFETCH = 100
 class Control:
     """Cancels executions of *runtime*; *cancelled_tags* returns delivery tags that were revoked or whose lease is lost.
 
-    *on_rejected* is called each time that orchestrators reject the worker.
+    *on_rejected* is called each time that orchestrators reject the worker, *on_drain* with True when they drain it and
+    with False when they resume it.
     """
 
     def __init__(
@@ -36,11 +37,13 @@ class Control:
         *,
         cancelled_tags: Callable[[], Collection[str]],
         on_rejected: Callable[[], None],
+        on_drain: Callable[[bool], None],
     ) -> None:
         self._connection = connection
         self._runtime = runtime
         self._cancelled_tags = cancelled_tags
         self._on_rejected = on_rejected
+        self._on_drain = on_drain
         self._queue = f"control.{runtime.worker_id}.{token_hex(4)}"
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._serve, name="control", daemon=True)
@@ -85,3 +88,5 @@ class Control:
                 self._runtime.cancel(lambda execution: control.covers(execution.task.task_id, execution.task.attempt))
             case wire.Rejected(worker_id) if worker_id == self._runtime.worker_id:
                 self._on_rejected()
+            case wire.Drain(worker_id, is_drained) if worker_id == self._runtime.worker_id:
+                self._on_drain(is_drained)

@@ -110,6 +110,8 @@ class HttpLink:
         self._stopping = threading.Event()
         #: Set when a heartbeat must be sent immediately.
         self._is_due = threading.Event()
+        #: True if the next heartbeat must requeue the tasks that it does not name.
+        self._returns_tasks = False
         self._has_drained = False
         slot.on_switch(self._is_due.set)
 
@@ -169,7 +171,9 @@ class HttpLink:
     def _run_once(self) -> bool:
         """Poll once if granted; return whether it was."""
         self._runtime.mark_alive("intake")
-        if not self._runtime.available_task_types:
+        if self._worker_status.is_draining:
+            self._return_unstarted()
+        if self._worker_status.is_draining or not self._runtime.available_task_types:
             self._stopping.wait(_TURN_SECONDS)
             return False
         grant = self._slot.take(_TURN_SECONDS)
@@ -187,6 +191,13 @@ class HttpLink:
         finally:
             self._slot.complete(grant, taken=taken)
         return True
+
+    def _return_unstarted(self) -> None:
+        """Requeue tasks that have not started: the next heartbeat says so."""
+        if withdrawn := self._runtime.withdraw():
+            self._release(withdrawn)
+            self._returns_tasks = True
+            self._is_due.set()
 
     def _poll(self, wait_seconds: float) -> HttpTask | None:
         query = urlencode({"timeout": wait_seconds, "available_skills": ",".join(self._runtime.available_task_types)})
@@ -221,12 +232,15 @@ class HttpLink:
                 return
             if not self._is_registered and not self._result_sender.in_flight:
                 continue
+            returns_tasks, self._returns_tasks = self._returns_tasks, False
             try:
-                self._send_heartbeat(returns_tasks=self._stopping.is_set())
+                status = "draining" if self._stopping.is_set() else None
+                self._send_heartbeat(status=status, returns_tasks=returns_tasks or self._stopping.is_set())
             except NotFoundError:  # the server does not know this worker any more
                 self._is_registered = False
                 self._poll_client.abort()
             except Exception as error:  # this loop must not end
+                self._returns_tasks |= returns_tasks
                 if self._is_registered and not self._stopping.is_set():
                     logger.warning("%s", error, exc_info=None if isinstance(error, AvtomatikaError) else error)
                     self._slot.failed()
@@ -238,9 +252,16 @@ class HttpLink:
         body = self._worker_status.heartbeat(status=status) | {"current_tasks": task_ids, "hands_back": returns_tasks}
         answer = self._heartbeat_client.request("PATCH", f"/_worker/workers/{self._identity.worker_id}", body) or {}
         self._check(answer, "ok")
+        self._set_draining(answer.get("drain") is True)
         cancelled_ids = answer.get("cancel_task_ids")
         if isinstance(cancelled_ids, list) and cancelled_ids:
             self._cancel(lambda execution: execution.task.task_id in cancelled_ids)
+
+    def _set_draining(self, is_draining: bool) -> None:
+        if is_draining and not self._worker_status.is_draining:
+            logger.warning("draining: taking no tasks from %s", self._address)
+            self._is_due.set()  # confirms it
+        self._worker_status.is_draining = is_draining
 
     # ------------------------------------------------------------ stop
 

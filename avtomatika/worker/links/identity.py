@@ -63,9 +63,13 @@ class WorkerStatus:
         *,
         cached_digests: Callable[[], Sequence[str]] = tuple,
         unfit: Callable[[], Json] = lambda: None,
+        tasks: Callable[[], Sequence[Json]] = tuple,
     ) -> None:
-        """*unfit* returns why some skills are suspended, or None."""
+        """*unfit* returns why some skills are suspended, or None; *tasks* the running tasks of all links."""
         self._unfit = unfit
+        self._tasks = tasks
+        #: Set by the link while it takes no tasks at the request of an operator, or because it is stopping.
+        self.is_draining = False
         self.identity = identity
         self._scheduler = scheduler
         self._index = index
@@ -86,8 +90,9 @@ class WorkerStatus:
             **({} if unfit is None else {"unfit": unfit}),
             **({} if set(cached) == set(sent) else {"holds": list(cached)}),
             "worker_id": self.identity.worker_id,
-            "status": status or _status(running, self.identity.concurrency),
+            "status": status or ("draining" if self.is_draining else _status(running, self.identity.concurrency)),
             "running": running,
+            "tasks": list(self._tasks()),
             "standby": self._scheduler.is_standby(self._index),
             "links": [{"address": str(address), "state": state} for address, state in self._scheduler.states()],
             "switches": self._scheduler.switches,

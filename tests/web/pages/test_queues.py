@@ -51,6 +51,27 @@ def test_a_queue_is_paused_and_resumed(browser: FlaskClient, jobs: dict[str, str
     assert store.queues.find("encode").paused_by is None
 
 
+def test_a_worker_is_drained_and_resumed(browser: FlaskClient, store: Store) -> None:
+    store.registry.register("w-1", {"type": "", "skills": [{"name": "encode", "schema": {}}]})
+    store.registry.beat("w-1", {"tasks": [{"task_id": "g0-1.2.0", "skill": "encode", "running_ms": 90_000}]})
+    log_in(browser, OPERATOR_TOKEN)
+    form = {"csrf_token": hidden(browser.get("/workers"), "csrf_token")}
+
+    refused = browser.post("/workers/w-1/drain")
+    before = browser.get("/workers").text
+    browser.post("/workers/w-1/drain", data=form)
+    after, drained = browser.get("/workers").text, store.registry.find("w-1")
+    browser.post("/workers/w-1/resume", data=form)
+
+    assert refused.status_code == 403
+    assert re.search('href="/jobs/g0-1">encode</a> ?<span class="quiet"> ?for 1 min 3', before)
+    assert 'action="/workers/w-1/drain"' in before
+    assert (drained.status, drained.drain_requested_by) == ("draining", "operator")
+    assert "drained by operator" in after
+    assert 'action="/workers/w-1/resume"' in after
+    assert store.registry.find("w-1").status == "idle"
+
+
 def test_queues_are_shown_with_their_next_messages_and_purged(
     browser: FlaskClient, jobs: dict[str, str], store: Store
 ) -> None:

@@ -1,0 +1,89 @@
+"""An operator drains a worker: it finishes what it runs, takes nothing new, and stays so until it is resumed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from avtomatika.client import Client
+from avtomatika.store import WorkerRegistry
+
+from ..support.processes import AVTOMATIKA, Process
+from ..support.waiting import wait_until
+from ..support.web import BLUEPRINT, TOKEN, WebServer
+from ..support.workers import wait_until_begun
+
+WORKER_TOKEN = "the-workers-token"
+
+
+@pytest.fixture
+def address(request: pytest.FixtureRequest, redis_url: str, make_web: Callable[..., WebServer]) -> str:
+    """The worker's orchestrator."""
+    if request.param == "redis":
+        return redis_url
+    return f"http://{make_web(redis_url, WORKER_TOKEN=WORKER_TOKEN).address}"
+
+
+@pytest.fixture
+def orchestrator(redis_url: str, tmp_path: Path) -> Iterator[Process]:
+    folder = tmp_path / "orchestrator"
+    folder.mkdir()
+    (folder / "hello.py").write_text(BLUEPRINT)
+    environ = {"REDIS_URL": redis_url, "BLUEPRINTS": "hello", "WORKER_TOKEN": WORKER_TOKEN, "PYTHONPATH": str(folder)}
+    process = Process([*AVTOMATIKA, "orchestrator"], folder, environ, log=folder / "log")
+    yield process
+    process.kill()
+
+
+@pytest.fixture
+def registry(redis_url: str) -> Iterator[WorkerRegistry]:
+    registry = WorkerRegistry.connect(redis_url)
+    yield registry
+    registry.close()
+
+
+@pytest.mark.parametrize("address", ["redis", "http"], indirect=True)
+@pytest.mark.usefixtures("orchestrator")
+def test_a_drained_worker_takes_nothing_new_until_it_is_resumed(
+    address: str, redis_url: str, registry: WorkerRegistry, make_worker: Callable[..., Process], tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    environ = {"ORCHESTRATOR_URL": address, "WORKER_TOKEN": WORKER_TOKEN, "WORKER_ID": "w-1", "WORKER_CONCURRENCY": "2"}
+    worker = make_worker(**environ)
+
+    def said() -> Any:
+        """Return the status of its last heartbeat."""
+        return next((each.beat.get("status") for each in registry.workers()), None)
+
+    with Client(redis_url, TOKEN) as api:
+        running = api.send_task("work", {"gate": str(gate)})["job_id"]
+        wait_until_begun(gate)
+        [task] = wait_until(
+            lambda: [task for each in registry.workers() for task in each.tasks], 30, "its heartbeat names the task"
+        )
+        api.drain_worker("w-1")
+        worker.wait_for_log("draining: taking no tasks", within_seconds=30)
+        later = api.send_task("work", {"by": "later"})["job_id"]
+        wait_until(lambda: said() == "draining", 30, "it says that it drains")
+        drained = api.worker("w-1")
+        gate.touch()
+        done = api.wait(running, timeout=60)
+        waiting = api.job(later)["status"]
+        stopped = worker.end()
+        again = make_worker(**environ)
+        again.wait_for_log("draining: taking no tasks", within_seconds=60)
+        last = api.send_task("work", {"by": "last"})["job_id"]
+        wait_until(lambda: api.why(last)["reasons"], 30, "its task waits")
+        reasons = {reason["code"]: reason["text"] for reason in api.why(last)["reasons"]}
+        api.resume_worker("w-1")
+        resumed = [api.wait(job_id, timeout=60)["status"] for job_id in (later, last)]
+
+    assert (task["job_id"], task["skill"]) == (running, "work")
+    assert (drained["status"], drained["running"], drained["tasks"][0]["job_id"]) == ("draining", 1, running)
+    assert (done["status"], waiting, stopped) == ("finished", "waiting_for_worker", 0)
+    assert "it is draining" in reasons["worker_unfit"]
+    assert resumed == ["finished", "finished"]
+    assert "Traceback" not in worker.log + again.log
