@@ -50,6 +50,7 @@ _OBJECT_MESSAGES: dict[str, Any] = {"invalid": "must be a JSON object"}
 _STRICT_MESSAGES = {"unknown": "there is no such field", "type": "must be a JSON object"}
 #: Positions in a history, which is a list in the store.
 _PLACES = Range(0, 2**63 - 1)
+_TIME = {"type": "string", "format": "date-time"}
 _PRIORITIES = Range(0, 9, error="must be 0 to 9; higher is sooner")
 
 
@@ -78,9 +79,7 @@ class _RequestSchema(Strict):
         metadata=LABEL_NAMES,
     )
     delay = Seconds(**OPTIONAL, metadata=about("seconds until it starts"))
-    at_ms = FutureTime(
-        data_key="at", **OPTIONAL, metadata=about("when it starts, with a time zone", type="string", format="date-time")
-    )
+    at_ms = FutureTime(data_key="at", **OPTIONAL, metadata=about("when it starts, with a time zone", **_TIME))
 
     @validates_schema
     def _check_start(self, data: dict[str, Any], **_: object) -> None:
@@ -267,6 +266,6 @@ class ScheduleQuerySchema(Strict):
 class BackfillSchema(Strict):
     """A range of ticks, both ends included, that ends in the past."""
 
-    from_ms = FutureTime(data_key="from", required=True, metadata=about("with a time zone", type="string"))
-    to_ms = FutureTime(data_key="to", required=True, metadata=about("with a time zone", type="string"))
+    from_ms = FutureTime(data_key="from", required=True, metadata=about("with a time zone", **_TIME))
+    to_ms = FutureTime(data_key="to", required=True, metadata=about("with a time zone", **_TIME))
     dry_run = fields.Boolean(load_default=False, metadata=about("only list the ticks"))
