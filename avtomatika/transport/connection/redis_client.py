@@ -139,12 +139,14 @@ class RedisClient:
 
     def read_together(self, *readings: Reading[T]) -> list[T]:
         """Return the values of *readings*. Each round trip sends the next commands of all of them."""
-        reading, replies = together(*readings), None
+        is_single = len(readings) == 1
+        reading: Reading[Any] = readings[0] if is_single else together(*readings)
+        replies = None
         while True:
             try:
                 replies = self.run_all(reading.send(replies))
             except StopIteration as end:
-                return cast("list[T]", end.value)
+                return [end.value] if is_single else cast("list[T]", end.value)
 
     def info(self, section: str = "default") -> dict[str, str]:
         """Return the fields of the server's ``INFO`` by name."""
