@@ -156,3 +156,17 @@ def test_approvals_are_found_and_approved_at_once(page: Page, client: Client) ->
 def _count(client: Client, status: str) -> int:
     counts: dict[str, int] = client.count_jobs(label="batch=long")["counts"]
     return counts.get(status, 0)
+
+
+def test_a_drained_worker_takes_nothing_until_it_is_resumed(page: Page, client: Client) -> None:
+    page.get_by_role("link", name="Workers").click()
+    page.get_by_role("button", name="Drain").click()
+    page.locator("#workers .pill", has_text="draining").wait_for()
+    job_id = client.submit("invoice", {"amount": 7})["job_id"]
+    page.goto(f"{page.url.partition('/workers')[0]}/jobs/{job_id}")
+    page.locator("#head .pill", has_text="waiting for worker").wait_for()
+
+    page.get_by_role("link", name="Workers").click()
+    page.get_by_role("button", name="Resume").click()
+    page.get_by_role("button", name="Drain").wait_for()
+    assert client.wait(job_id, timeout=60)["status"] == "finished"
