@@ -31,6 +31,7 @@ class Seconds(fields.Float):
 
     def __init__(self, **options: Any) -> None:
         error = f"must be above 0 and at most {LONGEST_TIMEOUT_SECONDS}"
+        options["metadata"] = {**options.get("metadata", {}), "exclusiveMinimum": 0}
         super().__init__(validate=Range(0, LONGEST_TIMEOUT_SECONDS, min_inclusive=False, error=error), **options)
 
     def _validated(self, value: Any) -> float:

@@ -16,7 +16,9 @@ from schemathesis.specs.openapi.checks import ignored_auth
 from .conftest import OPERATOR_TOKEN, created_id
 
 #: Fields with rules that JSON Schema cannot state: what fits the document may be refused.
-BEYOND_SCHEMAS = {"body", "webhook_url", "at", "to", "filter", "uri", "name", "cursor", "blueprint", "cron"}
+BEYOND_SCHEMAS = {"body", "webhook_url", "at", "to", "filter", "uri", "name", "cursor"}
+#: The same of schedules.
+BEYOND_SCHEMAS |= {"blueprint", "skill", "cron", "timezone", "daily_at", "monthly_dates"}
 #: Statuses that say what this test lacks: a storage of files, Graphviz, a queue of the skill.
 LACKING = {501, 503}
 MORE = [pytest.mark.faults, pytest.mark.timeout(1800)]
