@@ -27,6 +27,7 @@ from avtomatika.web.app import create_app
 from avtomatika.web.gateway import Authentication, Gateway, Polls, WorkerQueues
 from avtomatika.web.long_poll import HeldRequests
 
+from ..support.waiting import wait_until
 from .conftest import PLANS, created_id
 
 WORKERS = """
@@ -735,7 +736,12 @@ def test_an_operator_sees_workers_with_all_that_they_said(app: Flask, operator: 
         "status": "busy",
         "standby": False,
         "running": 1,
+        "tasks": [
+            {"task_id": "g0-1.1.0", "job_id": "g0-1", "skill": None, "started_at": None, "running_ms": None},
+        ],
         "concurrency": None,
+        "drain_requested_at": None,
+        "drain_requested_by": None,
         "skills": [
             {"name": "encode", "schema": {"type": "object", "required": ["n"]}},
             {"name": "odd", "schema": {"type": "object"}},
@@ -749,6 +755,35 @@ def test_an_operator_sees_workers_with_all_that_they_said(app: Flask, operator: 
         "costs": {"encode": 0.5},
         "reputation": 1.0,
     }
+
+
+def test_a_drained_worker_of_any_kind_gets_no_task_and_is_told_so(
+    app: Flask, operator: FlaskClient, job_id: str
+) -> None:
+    one = FakeWorker(app, "one", "token-of-worker-one")
+    one.register()
+
+    operator.post("/api/v1/workers/one/drain")
+    wait_until(lambda: "drain" in one.beat().json)
+    empty = one.poll(timeout=0.1)
+    operator.post("/api/v1/workers/one/resume")
+    wait_until(lambda: "drain" not in one.beat().json)
+    task = one.poll().json
+
+    assert empty.status_code == 204
+    assert task["job_id"] == job_id
+
+
+def test_a_worker_that_tries_a_token_that_is_not_valid_any_more_is_revoked(
+    app: Flask, operator: FlaskClient, redis_url: str
+) -> None:
+    FakeWorker(app, "one", "token-of-worker-one").register()
+    with redis.Redis.from_url(redis_url) as server:
+        server.hincrby("avt:worker:one", "at", -50_000)
+        lost = operator.get("/api/v1/workers/one").json["status"]
+        assert FakeWorker(app, "one", "an-older-token-of-worker-one").beat().status_code == 401
+
+    assert (lost, operator.get("/api/v1/workers/one").json["status"]) == ("lost", "revoked")
 
 
 def test_a_worker_that_says_good_bye_is_offline(app: Flask, operator: FlaskClient) -> None:

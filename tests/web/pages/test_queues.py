@@ -119,7 +119,9 @@ def test_workers_are_shown_with_their_skills_and_load(browser: FlaskClient, jobs
 
     two = browser.get("/workers").text
 
-    assert re.search(r'pill run">busy</span></td>\s*<td><b>worker-1</b>', one)
+    assert re.search(
+        r'pill run">busy</span><br><span [^>]+><time [^>]+>[^<]+</time></span></td>\s*<td><b>worker-1</b>', one
+    )
     assert 'href="/jobs?skill=encode">encode</a>' in one
     assert "2 / 4" in one
     assert "in use" in one
