@@ -27,7 +27,7 @@ PATHS = (
 )
 #: The check of the session is one round trip; a page takes two, with exceptions.
 MOST_TRIPS = 3
-EXCEPTIONS = {"/queues/encode": 8, "/dead-letters": 4}
+EXCEPTIONS = {"/queues/encode": 9, "/dead-letters": 4}
 #: Jobs that a script examines at most, with a command for each.
 EXAMINED = {"/blueprints/video": 2000}
 #: The least of some attempts: the clock of the server is read from time to time.
