@@ -149,6 +149,9 @@ class BrokerLink:
 
     def _step(self, consumer: Consumer) -> None:
         self._runtime.mark_alive("intake")
+        if self._outbox is not None and self._outbox.is_resending:
+            sleep(_CHECK_SECONDS)
+            return
         if monotonic() < self._rejected_until:
             self._wait_while_rejected()
         if self._is_draining and not self._stopping:

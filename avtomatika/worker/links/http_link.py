@@ -171,6 +171,9 @@ class HttpLink:
     def _run_once(self) -> bool:
         """Poll once if granted; return whether it was."""
         self._runtime.mark_alive("intake")
+        if self._outbox.is_resending:
+            self._stopping.wait(_CHECK_SECONDS)
+            return False
         if self._worker_status.is_draining:
             self._return_unstarted()
         if self._worker_status.is_draining or not self._runtime.available_task_types:

@@ -69,6 +69,8 @@ class Outbox:
         self._partition = partition
         self._oversize = OversizeResults(runtime.storage, ttl_seconds=runtime.result_ttl_seconds)
         self._unsent: deque[PendingResult] = deque()
+        #: Results left in the spool that were not tried yet.
+        self._orphaned: list[PendingResult] = []
         self._chunk_failures = 0
         self._finishing = threading.Event()
         self._done = threading.Event()
@@ -82,6 +84,7 @@ class Outbox:
             pending = PendingResult.from_spool(spooled)
             self._sender.on_kept(pending)
             self._unsent.append(pending)
+        self._orphaned = list(self._unsent)
         self._thread.start()
 
     def drain(self, timeout_seconds: float, requeue: Callable[[Sequence[TaskExecution]], None]) -> None:
@@ -106,6 +109,13 @@ class Outbox:
         """Number of results that wait for a binding."""
         now = monotonic()
         return sum(pending.due_at > now and pending.is_leased for pending in list(self._unsent))
+
+    @property
+    def is_resending(self) -> bool:
+        """True while results left in the spool are not tried yet: taking one of their tasks would run it again."""
+        unsent = set(self._unsent)
+        self._orphaned = [pending for pending in self._orphaned if pending in unsent and not pending.due_at]
+        return bool(self._orphaned)
 
     @property
     def unsent(self) -> list[PendingResult]:
