@@ -13,13 +13,16 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+import redis
 
 from avtomatika.store import Store
 
 from ..support.installation import Installation
 from ..support.scale import SCALE, chance
 from ..support.tcp_proxy import TcpProxy
+from ..support.waiting import wait_until
 from .test_kills import found_violations, wait_for_ends
+from .three import worker
 
 CUTS = min(3 * SCALE, 20)
 JOBS_A_CUT = 25
@@ -27,6 +30,13 @@ JOBS_A_CUT = 25
 LEASE_SECONDS = 6
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(180 + 60 * CUTS)]
+
+
+def are_held(url: str) -> bool:
+    """Return True if the worker has unacknowledged tasks."""
+    with redis.Redis.from_url(url, decode_responses=True) as server:
+        queues = [f"avt:q:{skill}:0" for skill in worker.skills]
+        return any(group["pending"] for queue in queues if server.exists(queue) for group in server.xinfo_groups(queue))
 
 
 def test_every_job_ends_rightly_though_the_way_to_the_broker_is_cut(
@@ -54,7 +64,8 @@ def test_every_job_ends_rightly_though_the_way_to_the_broker_is_cut(
         for cut in range(CUTS):
             for n in range(len(ids), len(ids) + JOBS_A_CUT):
                 ids[n] = client.submit("three", {"n": n})["job_id"]
-            sleep(dice.uniform(0.2, 1.0))
+            wait_until(lambda: are_held(server.url), 60, "the worker has tasks")
+            sleep(dice.uniform(0, 0.5))
             way.refuse()
             sleep(dice.uniform(2, 5))
             victim = ["nobody", "worker", "web"][cut % 3]
