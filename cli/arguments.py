@@ -12,6 +12,8 @@ import click
 from avtomatika.client import Client
 from avtomatika.errors import InvalidRequestError
 
+from .terminal import progress
+
 T = TypeVar("T")
 C = TypeVar("C", bound=Callable[..., Any])
 
@@ -59,10 +61,12 @@ class FileToUpload:
 
 def uploaded_data(api: Client, pairs: Sequence[str]) -> dict[str, Any]:
     """Return the data that *pairs* name, with the URIs of files in place of files, which are uploaded."""
-    return {
-        key: api.upload(value.path) if isinstance(value, FileToUpload) else value
-        for key, value in initial_data(pairs).items()
-    }
+    data = initial_data(pairs)
+    for key, value in data.items():
+        if isinstance(value, FileToUpload):
+            with progress(value.path.name) as show:
+                data[key] = api.upload(value.path, on_progress=show)
+    return data
 
 
 def distinct_labels(labels: Iterable[str]) -> dict[str, str]:

@@ -8,6 +8,7 @@ from avtomatika.client import Client
 
 from .api import api_command, api_options, pass_api
 from .output import print_json, print_table
+from .terminal import progress
 
 _COLUMNS = ("name", "size", "modified_at")
 
@@ -36,7 +37,9 @@ def get(api: Client, job_id: str, name: str, path: Path) -> None:
     NAME is a name printed by `files list`, or the end of one. PATH is the target file or folder, by default the working
     directory.
     """
-    click.echo(api.download(job_id, name, path))
+    with progress(name) as show:
+        local = api.download(job_id, name, path, on_progress=show)
+    click.echo(local)
 
 
 @api_command(command)
@@ -44,7 +47,8 @@ def get(api: Client, job_id: str, name: str, path: Path) -> None:
 @click.option("--job", "job_id", help="Job that the file belongs to.  [default: usable by all your jobs]")
 def put(api: Client, path: Path, job_id: str | None, as_json: bool) -> None:
     """Upload a file to S3 and print its URI for use in job data."""
-    uri = api.upload(path, job_id=job_id)
+    with progress(path.name) as show:
+        uri = api.upload(path, job_id=job_id, on_progress=show)
     if as_json:
         print_json({"uri": uri})
     else:

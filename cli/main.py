@@ -3,11 +3,13 @@
 A command is imported when it is called, never for ``--help``: its imports are slower than a help text may be.
 """
 
+import os
 import sys
 from importlib import import_module
 from pathlib import Path
 
 import click
+from click.shell_completion import CompletionItem
 
 from avtomatika import __version__
 from avtomatika.errors import (
@@ -40,9 +42,11 @@ _COMMANDS = {
     "schedules": "List, add, run, pause and backfill schedules.",
     "workers": "List workers.",
     "status": "Show what happens now, and what is wrong.",
+    "top": "Show queues, workers and slow jobs, live.",
     "tokens": "Generate, hash and check tokens of workers and clients.",
     "check": "Check settings, blueprints and token files without a server.",
     "doctor": "Report faults and risks of this installation.",
+    "completion": "Install completion in bash, zsh or fish.",
     "version": "Print the version.",
 }
 
@@ -88,6 +92,11 @@ class LazyGroup(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl(list(_COMMANDS.items()))
 
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        if incomplete.startswith("-"):
+            return super().shell_complete(ctx, incomplete)
+        return [CompletionItem(name, help=line) for name, line in _COMMANDS.items() if name.startswith(incomplete)]
+
     def invoke(self, ctx: click.Context) -> object:
         try:
             return super().invoke(ctx)
@@ -125,7 +134,7 @@ def main() -> None:
         except (OSError, ValueError) as error:
             click.echo(f"avtomatika: .env: {error}", err=True)
             sys.exit(_exit_code(SettingsError()))
-    cli(prog_name="avtomatika")
+    cli(prog_name="avtomatika", color=False if os.environ.get("NO_COLOR") else None)
 
 
 def _exit_code(error: AvtomatikaError) -> int:

@@ -12,7 +12,7 @@ from avtomatika.client.job_lists import Action, JobFilter
 from avtomatika.core.job import JobStatus
 
 from .output import C, filter_option, print_json
-from .terminal import visible
+from .terminal import progress, visible
 
 _AGES = "a time with a zone, or an age such as 90m or 1d"
 _OPTIONS: tuple[Callable[[Any], Any], ...] = (
@@ -77,9 +77,11 @@ def _act(api: Client, action: Action, wanted: JobFilter, options: dict[str, Any]
     if not yes:
         click.confirm(f"{action.replace('_', ' ').capitalize()}?", abort=True, err=as_json)
     done, refused, refusals = 0, 0, list[ActionRefusal]()
-    for part in api.act_on_jobs(action, filter=wanted, comment=comment):
-        done, refused, refusals = done + part["done"], refused + part["refused"], refusals + part["refusals"]
-        click.echo(f"\r{done:,} done, {refused:,} refused", nl=part["next"] is None, err=True)
+    with progress() as show:
+        for part in api.act_on_jobs(action, filter=wanted, comment=comment):
+            done, refused, refusals = done + part["done"], refused + part["refused"], refusals + part["refusals"]
+            show(done + refused, max(preview["matched"], done + refused))
+    click.echo(f"{done:,} done, {refused:,} refused", err=True)
     for refusal in refusals:
         click.echo(f"{refusal['job_id']}: {visible(refusal['reason'])}", err=True)
     if as_json:

@@ -27,7 +27,7 @@ def command() -> None:
 def list_workers(api: Client, as_json: bool) -> None:
     """List workers that sent a heartbeat in the last two minutes."""
     found = api.workers()
-    print_table(found if as_json else [_row(worker) for worker in found], _COLUMNS, as_json=as_json)
+    print_table(found if as_json else [row_of(worker) for worker in found], _COLUMNS, as_json=as_json)
 
 
 @api_command(command)
@@ -36,7 +36,7 @@ def show(api: Client, worker_id: str, as_json: bool) -> None:
     """Show a worker, and the tasks that it ran at its last heartbeat."""
     worker: dict[str, Any] = dict(api.worker(worker_id))
     more = {name: worker[name] for name in ("drain_requested_by", "reputation", "resources", "costs")}
-    print_fields(worker if as_json else {**_row(worker), **more, "now": None}, as_json=as_json)
+    print_fields(worker if as_json else {**row_of(worker), **more, "now": None}, as_json=as_json)
     if not as_json:
         print_table([{**task, "running": _running(task)} for task in worker["tasks"]], _TASK_COLUMNS)
 
@@ -74,7 +74,8 @@ def _now(tasks: Sequence[Mapping[str, Any]]) -> str:
     return ", ".join([*named, *([f"{len(tasks) - _SHOWN} more"] if len(tasks) > _SHOWN else [])])
 
 
-def _row(worker: Mapping[str, Any]) -> dict[str, object]:
+def row_of(worker: Mapping[str, Any]) -> dict[str, object]:
+    """Return the columns of a worker's row."""
     slots = worker.get("concurrency")
     return {
         "id": worker["id"],

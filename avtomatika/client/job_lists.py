@@ -30,9 +30,10 @@ class JobFilter(TypedDict, total=False):
     text: str | None
 
 
-def jobs(*, page_size: int = 50, **wanted: Unpack[JobFilter]) -> Pages[answers.JobSummary]:
-    """Iterate over the jobs that match, newest first, and request the pages as needed."""
-    return Pages("/api/v1/jobs", "jobs", "cursor", {**_plain(wanted), "limit": page_size})
+def jobs(*, page_size: int = 50, oldest_first: bool = False, **wanted: Unpack[JobFilter]) -> Pages[answers.JobSummary]:
+    """Iterate over the jobs that match, newest first or *oldest_first*, and request the pages as needed."""
+    order = {"oldest_first": "true"} if oldest_first else {}
+    return Pages("/api/v1/jobs", "jobs", "cursor", {**_plain(wanted), **order, "limit": page_size})
 
 
 def count_jobs(**wanted: Unpack[JobFilter]) -> Steps[answers.JobCounts]:

@@ -208,28 +208,36 @@ def files(job_id: str) -> Pages[answers.JobFile]:
     return Pages(f"{job_path(job_id)}/files", "files", "after")
 
 
-def upload(path: str | Path, *, job_id: str | None = None) -> Steps[str]:
-    """Upload a file of at most 5 GiB and return its URI, for the data of jobs or as a file of *job_id*."""
+def upload(
+    path: str | Path, *, job_id: str | None = None, on_progress: transfers.OnProgress = transfers.ignore
+) -> Steps[str]:
+    """Upload a file of at most 5 GiB and return its URI, for the data of jobs or as a file of *job_id*.
+
+    *on_progress* is called with the bytes sent and their total, in another thread in an AsyncClient.
+    """
     file = Path(path)
     size, sha256 = yield Blocking(lambda: transfers.digest_of(file))
     url = "/api/v1/files/upload-url" if job_id is None else f"{job_path(job_id)}/files/upload-url"
     body = {"name": file.name, "size": size, "sha256": sha256}
     target = yield from json_object(Request("POST", url, json=body))
-    yield Blocking(lambda: transfers.upload(file, target["url"], target["headers"]))
+    yield Blocking(lambda: transfers.upload(file, target["url"], target["headers"], on_progress))
     return str(target["uri"])
 
 
-def download(job_id: str, name: str, path: str | Path) -> Steps[Path]:
+def download(
+    job_id: str, name: str, path: str | Path, *, on_progress: transfers.OnProgress = transfers.ignore
+) -> Steps[Path]:
     """Download a file of a job to *path*, or into it if it is a folder; return the path of the file.
 
     *name* is the name that :func:`files` lists, or the end of one; raises ConflictError if several names end so.
+    *on_progress* is called as by :func:`upload`.
     """
     request = Request("GET", f"{job_path(job_id)}/files/{quote(name)}", is_redirected=True)
     response: httpx.Response = yield request
     target = Path(path)
     if target.is_dir():
         target = target / name.rpartition("/")[2]
-    yield Blocking(lambda: transfers.download(response.headers["Location"], target))
+    yield Blocking(lambda: transfers.download(response.headers["Location"], target, on_progress))
     return target
 
 

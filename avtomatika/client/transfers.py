@@ -12,7 +12,7 @@ from math import inf
 from pathlib import Path
 from secrets import token_hex
 from time import sleep
-from typing import Any
+from typing import Any, BinaryIO
 from urllib.parse import urlsplit
 
 import httpx
@@ -26,6 +26,14 @@ _ATTEMPTS = 4
 _PAUSE_SECONDS = 0.5
 _TIMEOUT = httpx.Timeout(60.0, connect=10.0)
 _CHUNK_BYTES = 1024 * 1024
+
+
+#: Is called with the transferred bytes and their total; each attempt starts at 0.
+OnProgress = Callable[[int, int], object]
+
+
+def ignore(done: int, total: int) -> None:
+    """The default of an OnProgress."""
 
 
 class _Retryable(UnavailableError):
@@ -42,25 +50,27 @@ def digest_of(path: Path) -> tuple[int, str]:
         raise InvalidRequestError(f"{str(path)!r} cannot be read: {error.strerror}") from None
 
 
-def upload(path: Path, url: str, headers: Mapping[str, str]) -> None:
+def upload(path: Path, url: str, headers: Mapping[str, str], on_progress: OnProgress = ignore) -> None:
     """PUT a file to a signed *url*. Raises UnavailableError if the server cannot be reached."""
 
     def attempt() -> None:
         with path.open("rb") as file:
-            response = httpx.put(url, content=file, headers=dict(headers), timeout=_TIMEOUT)
+            size = os.fstat(file.fileno()).st_size
+            sent = {**headers, "Content-Length": str(size)}  # else it would be sent in chunks, which S3 rejects
+            response = httpx.put(url, content=_read(file, size, on_progress), headers=sent, timeout=_TIMEOUT)
         _check(response, url)
 
     _retried(attempt, url)
 
 
-def download(url: str, path: Path) -> None:
+def download(url: str, path: Path, on_progress: OnProgress = ignore) -> None:
     """GET a signed *url* into *path*, which appears once it is complete."""
     part = path.with_name(f".{path.name[:100]}.{token_hex(4)}.part")
 
     def attempt() -> None:
         try:
             with part.open("wb") as file:
-                _receive(url, file.write)
+                _receive(url, file.write, on_progress=on_progress)
         except OSError as error:
             raise InvalidRequestError(f"{str(part.parent)!r} cannot be written to: {error.strerror}") from None
 
@@ -80,7 +90,20 @@ def read_value(url: str, reference: FileReference) -> Any:
     return json.loads(content)
 
 
-def _receive(url: str, write: Callable[[bytes], object], *, sha256: str | None = None, limit: float = inf) -> None:
+def _read(file: BinaryIO, size: int, on_progress: OnProgress) -> Iterator[bytes]:
+    while chunk := file.read(_CHUNK_BYTES):
+        yield chunk
+        on_progress(file.tell(), size)
+
+
+def _receive(
+    url: str,
+    write: Callable[[bytes], object],
+    *,
+    sha256: str | None = None,
+    limit: float = inf,
+    on_progress: OnProgress = ignore,
+) -> None:
     """GET *url*, and compare it with the size and the SHA-256 that the server knows, or with *sha256*; read no more
     than the chunk with which it exceeds *limit* bytes."""
     size, digest = 0, hashlib.sha256()
@@ -90,6 +113,7 @@ def _receive(url: str, write: Callable[[bytes], object], *, sha256: str | None =
             write(chunk)
             digest.update(chunk)
             size += len(chunk)
+            on_progress(size, int(response.headers.get("Content-Length", size)))
             if size > limit:
                 break
     length, expected = response.headers.get("Content-Length"), sha256 or response.headers.get("x-amz-meta-sha256")

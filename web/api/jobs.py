@@ -34,7 +34,7 @@ routes = Routes("jobs", __name__, url_prefix="/api/v1/jobs", description="Show j
 @routes.arguments(JobListQuerySchema, location="query")
 @routes.response(200, answers.JobList)
 def list_jobs(wanted: dict[str, Any]) -> dict[str, Any]:
-    """List jobs, newest first"""
+    """List jobs, newest first or oldest first"""
     jobs, cursor = services().store.list_jobs(job_filter(wanted))
     return {"jobs": [JobView(job) for job in jobs], "next": cursor}
 
