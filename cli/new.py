@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from avtomatika import __version__
 from avtomatika.core.names import is_user_name
 from avtomatika.errors import ConflictError, InvalidRequestError
 from avtomatika.tokens import new_token
@@ -20,6 +21,10 @@ _FILES = {
     "env": ".env",
     "env.example": ".env.example",
     "gitignore": ".gitignore",
+    "README.md": "README.md",
+    "requirements.txt": "requirements.txt",
+    "Dockerfile": "Dockerfile",
+    "dockerignore": ".dockerignore",
 }
 #: Files that hold secrets.
 _SECRET = ("workers.toml", "env")
@@ -28,7 +33,7 @@ _SECRET = ("workers.toml", "env")
 @click.command("new")
 @click.argument("name")
 def command(name: str) -> None:
-    """Create a project in a new folder NAME: blueprint, worker, test, settings and Procfile."""
+    """Create a project in a new folder NAME: blueprint, worker, test, settings, and files to deploy it."""
     if not is_user_name(name):
         raise InvalidRequestError(f"invalid name {name!r}: use letters, digits, '_' and '-', and do not start with '_'")
     folder = Path(name)
@@ -48,7 +53,7 @@ def command(name: str) -> None:
 
 def _make(folder: Path, name: str) -> list[str]:
     """Write all files; return their names."""
-    words = {"name": name, "worker_id": f"{name}-worker-1", "worker_token": new_token()}
+    words = {"name": name, "worker_id": f"{name}-worker-1", "worker_token": new_token(), "version": __version__}
     module = name.replace("-", "_").lower()
     made = []
     for template, target in _FILES.items():

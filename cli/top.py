@@ -74,7 +74,8 @@ def _screen(api: Client, *, rows: int) -> RenderableType:
             ("queue", "waiting", "held", "delayed", "dead", "oldest"), [_queue_row(each) for each in busiest[:rows]]
         ),
         _table(
-            ("worker", "status", "load", "now", "skills"), [{**row_of(each), "worker": each["id"]} for each in workers[:rows]]
+            ("worker", "status", "load", "now", "skills"),
+            [{**row_of(each), "worker": each["id"]} for each in workers[:rows]],
         ),
         _table(("slowest job", "status", "blueprint", "state", "age"), _slowest(api, at, rows)),
     )

@@ -24,6 +24,10 @@ FILES = {
     ".env",
     ".env.example",
     ".gitignore",
+    "README.md",
+    "requirements.txt",
+    "Dockerfile",
+    ".dockerignore",
 }
 
 
