@@ -1,6 +1,7 @@
 """Checks of server, secrets, tokens and work, for ``avtomatika doctor`` and the HTTP API."""
 
 from collections.abc import Iterable, Iterator
+from time import time
 from typing import Any
 
 from .core.explain.reason import count, span
@@ -13,15 +14,29 @@ from .tokens import Clients, Workers
 _ORCHESTRATOR_WITHIN_MS = 30_000
 #: Messages that wait longer are a problem.
 _LONG_WAIT_MS = 300_000
+#: Receivers of webhooks reject a signature that is older than five minutes.
+_LARGEST_DIFFERENCE_MS = 60_000
 #: Maximum number of workers that are named.
 _SHOWN_WORKERS = 3
 
 
 def server_findings(store: Store) -> Iterator[Finding]:
-    """Check how the server stores jobs, and the secrets that processes sign with. Raises UnavailableError."""
-    yield from check_server(store.ping())
-    secrets = {*store.keyring.fingerprints(), store.keyring.secret.fingerprint}
+    """Check how the server stores jobs, the secrets that processes sign with, and work that cannot proceed. Raises
+    UnavailableError."""
+    seen = store.overview.read()
+    yield from check_server(seen.server)
+    secrets = {*store.keyring.fingerprints(), store.keyring.fingerprint}  # also a full server can be checked
     yield _secret(len(secrets), is_configured=store.keyring.is_configured)
+    yield _clock(round(abs(time() * 1000 - seen.at_ms)))
+    yield from (each for each in (*_of_queues(seen), *_of_others(seen)) if each.count)
+
+
+def _clock(difference_ms: int) -> Finding:
+    """Return the finding about the clock of this host, which signs requests to S3 and webhooks."""
+    text = f"this host's and the server's differ by {span(difference_ms)}"
+    if difference_ms < _LARGEST_DIFFERENCE_MS:
+        return Finding("clock", HealthState.OK, text)
+    return Finding("clock", HealthState.FAULT, f"{text}: S3 servers and receivers of webhooks reject what it signs")
 
 
 def token_findings(clients: Clients, workers: Workers | None) -> Iterator[Finding]:

@@ -20,6 +20,7 @@ from avtomatika.settings import Settings
 from avtomatika.store import Finding, HealthState, Store
 from avtomatika.tokens import Clients, Workers
 
+from .address import is_loopback
 from .api import api_options, connected, uses_server
 from .environment import join_local
 from .output import json_option, print_json
@@ -49,7 +50,7 @@ def command(ctx: click.Context, as_json: bool) -> None:
         findings = [*check(), *findings]
     except UnavailableError as error:
         is_unreachable = True
-        findings.insert(0, {"subject": "server", "state": HealthState.FAULT, "finding": str(error)})
+        findings.insert(0, dump(answers.Finding, Finding("server", HealthState.FAULT, str(error))))
     if as_json:
         print_json(findings)
     else:
@@ -62,7 +63,18 @@ def command(ctx: click.Context, as_json: bool) -> None:
 def _of_the_server() -> Any:
     settings = join_local()
     with closing(Store.connect(str(settings.redis_url), secret=settings.group_secret)) as store:
-        return dump(answers.Finding, server_findings(store), many=True)
+        return dump(answers.Finding, [*server_findings(store), _password(str(settings.redis_url))], many=True)
+
+
+def _password(url: str) -> Finding:
+    """Check that the server requires a password, unless only this host reaches it."""
+    parts = urlsplit(url)
+    if parts.password:
+        return Finding("password", HealthState.OK, "REDIS_URL has one")
+    if parts.scheme == "unix" or is_loopback(parts.hostname or "localhost"):
+        return Finding("password", HealthState.OK, "none, and the server is on this host")
+    text = "none: every host that reaches the server can read and change all jobs. Set requirepass or an ACL"
+    return Finding("password", HealthState.FAULT, text)
 
 
 def _of_this_host() -> Iterator[Finding]:

@@ -48,6 +48,14 @@ class Keyring(ServerPart):
                 self._announce(found)
             return found
 
+    @property
+    def fingerprint(self) -> str:
+        """That of the secret, without announcing it; empty if the server has yet to make one."""
+        if self._configured is not None:
+            return self._configured.fingerprint
+        [kept] = self._read([("GET", self._keys.secret())])
+        return GroupSecret(kept.decode()).fingerprint if kept else ""
+
     def check(self) -> None:
         """Raise SettingsError if other processes started within a day, and all of them sign with another secret."""
         found, used = self._configured or self._kept_by_server(), self.fingerprints()

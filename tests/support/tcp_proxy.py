@@ -7,7 +7,7 @@ import random
 import socket
 import ssl
 import struct
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from threading import Thread
 from typing import Any, Literal
 
@@ -27,6 +27,8 @@ class TcpProxy:
         self.reset_chance = 0.0
         #: Direction in which nothing arrives, while connections stay open.
         self.silent: Direction | None = None
+        #: Changes what the server sends; the length must stay the same.
+        self.rewrite: Callable[[bytes], bytes] = bytes
         self.port = 0
         self._target_port = target_port
         self._random = random.Random(seed)
@@ -94,7 +96,7 @@ class TcpProxy:
                 swallows = way == "down" and self._random.random() < self.swallow_chance
                 is_mute = is_mute or swallows or self.silent == way
                 if not is_mute:
-                    writer.write(chunk)
+                    writer.write(chunk if way == "up" else self.rewrite(chunk))
                     await writer.drain()
         except OSError:
             return
