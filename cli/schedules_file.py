@@ -6,7 +6,6 @@ from time import monotonic
 from typing import Any
 
 from avtomatika.core.schedule import Schedule
-from avtomatika.errors import InvalidRequestError, SettingsError
 from avtomatika.tokens.reloading_toml import ReloadingToml
 
 
@@ -17,15 +16,8 @@ def schedules_of_file(path: Path) -> Callable[[], Mapping[str, Schedule] | None]
     """
     file = ReloadingToml(path, _add, fixed={}, what="schedules", clock=monotonic, has_secrets=False)
 
-    def read() -> Mapping[str, Schedule] | None:
-        contents = file.contents
-        return contents.known if file.is_loaded else None
-
-    return read
+    return lambda: known if (known := file.contents.known) or file.is_loaded else None
 
 
 def _add(name: str, section: dict[str, Any], known: dict[str, Schedule]) -> None:
-    try:
-        known[name] = Schedule.of(name, section)
-    except InvalidRequestError as error:
-        raise SettingsError(str(error)) from None
+    known[name] = Schedule.of(name, section)

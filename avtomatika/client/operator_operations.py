@@ -67,15 +67,12 @@ def schedule(name: str, *, ticks: int = 1) -> Steps[answers.ScheduleInfo]:
 
 
 def put_schedule(name: str, definition: Mapping[str, Any]) -> Steps[answers.ScheduleInfo]:
-    """Add a schedule or replace its definition: ``{"blueprint": "report", "cron": "0 7 * * 1-5"}``. For operators.
-
-    Raises ConflictError if a file or the code of a blueprint defines it.
-    """
+    """Add a schedule or replace its definition: ``{"blueprint": "report", "cron": "0 7 * * 1-5"}``. For operators."""
     return json_answer(answers.ScheduleInfo, Request("PUT", _schedule_path(name), json=definition))
 
 
 def remove_schedule(name: str) -> Steps[None]:
-    """Remove a schedule; its jobs stay. For operators. Raises ConflictError as :meth:`put_schedule` does."""
+    """Remove a schedule; its jobs stay. For operators."""
     yield Request("DELETE", _schedule_path(name))
 
 
@@ -95,8 +92,7 @@ def run_schedule(name: str) -> Steps[answers.SubmittedJob]:
 
 
 def backfill(name: str, start: datetime, end: datetime, *, dry_run: bool = False) -> Steps[list[answers.ScheduledRun]]:
-    """Run the ticks from *start* to *end* (with time zones) that have not run; with *dry_run* only list them. For
-    operators."""
+    """Run the ticks from *start* to *end* that have not run, or list them with *dry_run*. For operators."""
     wanted = {"from": start.isoformat(), "to": end.isoformat(), "dry_run": dry_run}
     return json_items(answers.ScheduledRun, "runs", Request("POST", f"{_schedule_path(name)}/backfill", json=wanted))
 

@@ -4,11 +4,10 @@ import re
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from datetime import UTC, datetime, timedelta, tzinfo
-from enum import StrEnum
+from datetime import UTC, datetime, tzinfo
 from functools import cached_property
 from itertools import count, takewhile
-from typing import Any, Self
+from typing import Any, Literal, Self, get_args
 from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
@@ -17,24 +16,15 @@ from avtomatika.errors import HandlerError, InvalidRequestError
 
 from .jsonable import as_json
 from .names import is_name, is_user_name
-from .times import LATEST_MS, LONGEST_SECONDS, seconds_of
+from .times import LATEST_MS, Duration, in_seconds, is_seconds, seconds_of
 
 _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
-#: The label that jobs of a schedule have.
-LABEL = "schedule"
-#: Maximum labels of a schedule, besides that one.
-_MOST_LABELS = 31
-#: First part of the ticks before a time that is searched for the latest ones.
-_WINDOW_MS = 3_600_000
+#: The label that jobs of a schedule have, and how many others they may have.
+LABEL, _MOST_LABELS = "schedule", 31
 
 
-class Overlap(StrEnum):
-    """What happens to a tick while the job of the previous tick runs."""
-
-    SKIP = "skip"
-    QUEUE = "queue"
-    CANCEL_PREVIOUS = "cancel_previous"
-    ALLOW = "allow"
+#: What happens to a tick while the job of the previous tick runs.
+Overlap = Literal["skip", "queue", "cancel_previous", "allow"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +45,7 @@ class Schedule:
     blueprint: str | None = None
     skill: str | None = None
     cron: str | None = None
-    interval: float | str | timedelta | None = None
+    interval: Duration | str | None = None
     daily_at: str | None = None
     weekly_days: Sequence[str] = ()
     monthly_dates: Sequence[int | str] = ()
@@ -65,14 +55,11 @@ class Schedule:
     priority: int = 0
     enabled: bool = True
     catch_up: bool = False
-    overlap: Overlap = Overlap.SKIP
+    overlap: Overlap = "skip"
 
     def __post_init__(self) -> None:
-        for name in ("weekly_days", "monthly_dates"):
-            value = getattr(self, name)
-            self._set(name, tuple(value) if isinstance(value, Sequence) and not isinstance(value, str) else (value,))
         found = dict[str, list[str]]()
-        for name, problem in (*self._wrong_job(), *self._wrong_time()):
+        for name, problem in (*self._problems_of_job(), *self._problems_of_time()):
             found.setdefault(name, []).append(problem)
         if found:
             name, [problem, *_] = next(iter(found.items()))
@@ -81,21 +68,18 @@ class Schedule:
     @classmethod
     def of(cls, name: str, given: Mapping[str, Any]) -> Self:
         """Return the schedule with *given* fields, as in a file or a record. Raises InvalidRequestError."""
-        known = {each.name for each in fields(cls)} - {"name"}
+        known = {each.name for each in fields(cls)[1:]}
         if unknown := sorted(given.keys() - known):
-            message = {each: [f"there is no such field; the fields are {', '.join(sorted(known))}"] for each in unknown}
-            raise InvalidRequestError(f"schedule {name!r}: unknown field {unknown[0]!r}", fields=message)
+            message = f"there is no such field; the fields are {', '.join(sorted(known))}"
+            raise InvalidRequestError(
+                f"schedule {name!r}: unknown field {unknown[0]!r}", fields={unknown[0]: [message]}
+            )
         return cls(name=name, **given)
 
     def given(self) -> dict[str, Any]:
         """Return the fields that differ from their defaults, as JSON, without the name."""
-        defaults = Schedule(name="x", skill="x", interval=1)
-        shown = {each.name: getattr(self, each.name) for each in fields(self) if each.name not in _JOB_OF}
-        changed = {name: value for name, value in shown.items() if value != getattr(defaults, name) or name in _TIMES}
-        of = {"skill": self.skill} if self.blueprint is None else {"blueprint": self.blueprint}
-        return {**of, **{name: value for name, value in changed.items() if value not in (None, ())}}
-
-    # ------------------------------------------------------------ ticks
+        found = {each: getattr(self, each.name) for each in fields(self)[1:]}
+        return {each.name: value for each, value in found.items() if value not in (each.default, {})}
 
     def ticks(self, after_ms: int) -> Iterator[int]:
         """Yield the ticks after *after_ms* in order; there may be none."""
@@ -123,7 +107,7 @@ class Schedule:
 
     def latest(self, after_ms: int, until_ms: int, most: int) -> list[int]:
         """Return the last ticks between these times, at most *most*, without walking through a long downtime."""
-        window = _WINDOW_MS
+        window = 3_600_000
         while True:
             start = max(after_ms, until_ms - window)
             found = deque(self.ticks_between(start, until_ms), maxlen=most)
@@ -144,103 +128,66 @@ class Schedule:
     @property
     def timing(self) -> str:
         """When it runs, for people."""
-        days = " on " + ", ".join(map(str, (*self.weekly_days, *self.monthly_dates)))
-        if self.daily_at is not None:
-            return f"{self.daily_at}{days if self.weekly_days or self.monthly_dates else ''} {self.timezone}"
-        return f"every {self.interval} s" if self.cron is None else f"{self.cron} {self.timezone}"
-
-    @property
-    def same_ticks_as(self) -> tuple[object, ...]:
-        """Equal for schedules with the same ticks."""
-        return self.expression, self.interval, self.timezone, self.enabled
+        words = (self.cron or self.daily_at, *self.weekly_days, *self.monthly_dates, self.timezone)
+        return f"every {self.interval} s" if self.interval is not None else " ".join(map(str, words))
 
     @cached_property
     def _zone(self) -> tzinfo:
-        return UTC if self.timezone == "UTC" else ZoneInfo(self.timezone)
+        return UTC if self.timezone == "UTC" else ZoneInfo(str(self.timezone))
 
-    # ------------------------------------------------------------ checks
-
-    def _set(self, name: str, value: object) -> None:
-        object.__setattr__(self, name, value)
-
-    def _wrong_job(self) -> Iterator[tuple[str, str]]:
+    def _problems_of_job(self) -> Iterator[tuple[str, str]]:
         if not is_user_name(self.name):
             yield "name", "may contain letters, digits, '_' and '-', at most 64, and must not start with '_'"
         if (self.blueprint is None) == (self.skill is None):
             yield "blueprint", "give a blueprint or a skill"
-        elif not is_user_name(self.skill if self.blueprint is None else self.blueprint):
+        elif not is_user_name(self.blueprint or self.skill):
             yield ("skill" if self.blueprint is None else "blueprint"), "is not a valid name"
         try:
-            self._set("initial_data", as_json(self.initial_data, "initial_data"))
+            object.__setattr__(self, "initial_data", as_json(self.initial_data, "initial_data"))
         except HandlerError as error:
             yield "initial_data", str(error)
-        if not isinstance(self.initial_data, dict):
-            yield "initial_data", "must be a JSON object"
-        if not isinstance(self.labels, Mapping) or not all(map(_is_label, self.labels.items())):
-            yield "labels", "must map names to texts of 1 to 128 printable characters"
-        elif LABEL in self.labels or len(self.labels) > _MOST_LABELS:
-            yield "labels", f"may have {_MOST_LABELS} names, and not {LABEL!r}, which its jobs get"
-        if type(self.priority) is not int or not 0 <= self.priority <= 9:
-            yield "priority", "must be 0 to 9; higher is sooner"
-        for name in ("enabled", "catch_up"):
-            if not isinstance(getattr(self, name), bool):
-                yield name, "must be true or false"
-        if self.overlap not in list(Overlap):
-            yield "overlap", f"must be one of {', '.join(Overlap)}"
-        else:
-            self._set("overlap", Overlap(self.overlap))
+        labels = self.labels if isinstance(self.labels, dict) else {"": ""}
+        rules = (
+            ("initial_data", isinstance(self.initial_data, dict), "must be a JSON object"),
+            ("labels", len(labels) <= _MOST_LABELS and LABEL not in labels, f"may have {_MOST_LABELS}, not {LABEL!r}"),
+            ("labels", all(map(_is_label, labels.items())), "must map names to texts of 1 to 128 printable characters"),
+            ("priority", type(self.priority) is int and 0 <= self.priority <= 9, "must be a number, 0 to 9"),
+            ("enabled", isinstance(self.enabled, bool), "must be true or false"),
+            ("catch_up", isinstance(self.catch_up, bool), "must be true or false"),
+            ("overlap", self.overlap in get_args(Overlap), f"must be one of {', '.join(get_args(Overlap))}"),
+        )
+        yield from ((name, problem) for name, is_right, problem in rules if not is_right)
 
-    def _wrong_time(self) -> Iterator[tuple[str, str]]:
+    def _problems_of_time(self) -> Iterator[tuple[str, str]]:
+        for name in ("weekly_days", "monthly_dates"):
+            value = getattr(self, name)
+            object.__setattr__(self, name, tuple(value) if isinstance(value, list | tuple) else (value,))
         given = [name for name in ("cron", "interval", "daily_at") if getattr(self, name) is not None]
+        is_time = isinstance(self.daily_at, str) and re.fullmatch("([01][0-9]|2[0-3]):[0-5][0-9]", self.daily_at)
+        dates = (date == "last" or (type(date) is int and 1 <= date <= 31) for date in self.monthly_dates)
         if len(given) != 1:
             yield (given or ["cron"])[0], "give exactly one of cron, interval and daily_at"
-        elif self.interval is not None:
-            try:
-                self._set("interval", _whole_seconds(self.interval))
-            except ValueError as error:
-                yield "interval", str(error)
-        if self.daily_at is None and (self.weekly_days or self.monthly_dates):
-            yield "daily_at", "is missing: weekly_days and monthly_dates need it"
-        if self.daily_at is not None and not _is_match("([01][0-9]|2[0-3]):[0-5][0-9]", self.daily_at):
-            yield "daily_at", "must be HH:MM, 00:00 to 23:59"
+        if not is_time and (self.daily_at is not None or self.weekly_days or self.monthly_dates):
+            yield "daily_at", "must be HH:MM, 00:00 to 23:59; weekly_days and monthly_dates need it"
         if not all(day in _DAYS for day in self.weekly_days):
             yield "weekly_days", f"must be some of {', '.join(_DAYS)}"
-        if not all(date == "last" or (type(date) is int and 1 <= date <= 31) for date in self.monthly_dates):
-            yield "monthly_dates", "must be dates, 1 to 31, or last"
-        if self.weekly_days and self.monthly_dates:
-            yield "monthly_dates", "cannot be combined with weekly_days: use cron"
+        if not all(dates) or (self.weekly_days and self.monthly_dates):
+            yield "monthly_dates", "must be dates, 1 to 31, or last; with weekly_days use cron"
+        seconds = seconds_of(self.interval) if isinstance(self.interval, str) else in_seconds(self.interval or 0)
+        if is_seconds(seconds) and seconds == int(seconds):
+            object.__setattr__(self, "interval", int(seconds))
+        elif self.interval is not None:
+            yield "interval", "must be whole seconds, or text as in 30s, 15m, 2h or 1d"
         try:
-            if not isinstance(self.timezone, str) or self._zone is None:
-                raise ValueError
-            if self.cron is not None and not (isinstance(self.cron, str) and len(self.cron) <= 200):
-                yield "cron", "must be text of at most 200 characters"
-            elif self.cron is not None and next(CronSim(self.cron, datetime.fromtimestamp(0, UTC)), None) is None:
-                yield "cron", "never happens"
+            CronSim(
+                str(self.cron)[:200] if self.cron is not None else "0 0 * * *", datetime.fromtimestamp(0, self._zone)
+            )
         except CronSimError as error:
             yield "cron", f"{self.cron!r}: {error}; it has minute, hour, day of month, month and day of week"
         except (LookupError, OSError, ValueError):
             yield "timezone", f"there is no time zone {self.timezone!r}; write it as in Europe/Berlin"
 
 
-#: Fields that say what runs, and fields of which one says when.
-_JOB_OF = frozenset({"name", "blueprint", "skill"})
-_TIMES = frozenset({"cron", "interval", "daily_at"})
-
-
-def _whole_seconds(interval: object) -> int:
-    seconds = seconds_of(interval) if isinstance(interval, str) else interval
-    seconds = seconds.total_seconds() if isinstance(seconds, timedelta) else seconds
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 1 <= seconds <= LONGEST_SECONDS:
-        raise ValueError("must be at least one second: a number, or text as in 30s, 15m, 2h or 1d")
-    if seconds != int(seconds):
-        raise ValueError("must be a whole number of seconds")
-    return int(seconds)
-
-
 def _is_label(label: tuple[object, object]) -> bool:
     name, text = label
     return is_name(name) and isinstance(text, str) and 1 <= len(text) <= 128 and text.isprintable()
-
-
-def _is_match(pattern: str, text: object) -> bool:
-    return isinstance(text, str) and re.fullmatch(pattern, text) is not None

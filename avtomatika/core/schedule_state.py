@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, Self
 
-from .schedule import Overlap, Schedule
+from .schedule import Schedule
 
 Source = Literal["file", "code", "api"]
 
@@ -16,8 +16,6 @@ MOST_MISSED = 1000
 MOST_WAITING = 100
 #: Maximum ticks that are decided at once.
 _BATCH = 100
-#: Interval of looking whether the job that ticks wait for has ended.
-_WAIT_MS = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,9 +44,7 @@ class ScheduleRecord:
     @property
     def status(self) -> str:
         """``active``, ``paused``, or ``disabled`` by its definition."""
-        if not self.schedule.enabled:
-            return "disabled"
-        return "paused" if self.is_paused else "active"
+        return "disabled" if not self.schedule.enabled else "paused" if self.is_paused else "active"
 
     @property
     def check_ms(self) -> int | None:
@@ -57,9 +53,7 @@ class ScheduleRecord:
 
     def dump(self) -> dict[str, Any]:
         """Return the record as JSON."""
-        state = {
-            each.name: getattr(self, each.name) for each in fields(self) if each.name not in ("schedule", "stored")
-        }
+        state = {each.name: getattr(self, each.name) for each in fields(self)[1:-1]}
         return {"name": self.schedule.name, "schedule": self.schedule.given(), **state}
 
     @classmethod
@@ -70,14 +64,13 @@ class ScheduleRecord:
 
     def defined(self, schedule: Schedule, source: Source, now_ms: int) -> Self:
         """Return the record with another definition. Ticks that were missed still count if they are the same."""
-        is_same = schedule.same_ticks_as == self.schedule.same_ticks_as and self.next_ms is not None
-        return replace(self, schedule=schedule, source=source, error=None)._from(
-            self.next_ms if is_same else None, now_ms
-        )
+        new, old = ((each.expression, each.interval, each.timezone) for each in (schedule, self.schedule))
+        kept_ms = self.next_ms if new == old else None
+        return replace(self, schedule=schedule, source=source, error=None)._from(kept_ms, now_ms)
 
     def paused(self, is_paused: bool, now_ms: int) -> Self:
         """Return the record paused or resumed; ticks of the pause are left out."""
-        return replace(self, is_paused=is_paused)._from(None, now_ms)
+        return self if is_paused == self.is_paused else replace(self, is_paused=is_paused)._from(None, now_ms)
 
     def _from(self, next_ms: int | None, now_ms: int) -> Self:
         if self.status != "active":
@@ -86,44 +79,27 @@ class ScheduleRecord:
         return replace(self, next_ms=following, retry_ms=now_ms if self.waiting else None)
 
 
-@dataclass(frozen=True, slots=True)
-class DueTicks:
-    """The decision about due ticks: the ones to run, and the record afterwards; *dropped* ticks waited too long."""
-
-    run: tuple[int, ...]
-    after: ScheduleRecord
-    cancels_previous: bool = False
-    dropped: int = 0
-
-
-def decide(record: ScheduleRecord, *, now_ms: int, is_running: bool) -> DueTicks:
-    """Decide about the ticks of *record* that are due, a part of them at a time, oldest first.
+def decide(record: ScheduleRecord, *, now_ms: int, is_running: bool) -> tuple[tuple[int, ...], ScheduleRecord]:
+    """Return the ticks of *record* to run now, a part of those that are due, oldest first, and the record afterwards.
 
     *is_running*: the job of its last run has not ended.
     """
-    schedule = record.schedule
-    ticks, following = _due(schedule, record.next_ms, now_ms)
-    run, waiting, skipped, dropped = ticks, tuple[int, ...](), 0, 0
-    match schedule.overlap:
-        case Overlap.SKIP:
+    ticks, following = _due(record.schedule, record.next_ms, now_ms)
+    run, waiting, skipped = ticks, tuple[int, ...](), 0
+    match record.schedule.overlap:
+        case "skip":
             run = () if is_running else ticks[:1]
             skipped = len(ticks) - len(run)
-        case Overlap.CANCEL_PREVIOUS:
+        case "cancel_previous":
             run, skipped = ticks[-1:], max(len(ticks) - 1, 0)
-        case Overlap.QUEUE:
+        case "queue":
             queued = (*record.waiting, *ticks)
             run, queued = ((), queued) if is_running else (queued[:1], queued[1:])
             waiting = queued[-MOST_WAITING:]
-            skipped = dropped = len(queued) - len(waiting)
-    after = replace(
-        record,
-        next_ms=following,
-        retry_ms=min(now_ms + _WAIT_MS, following or now_ms + _WAIT_MS) if waiting else None,
-        waiting=waiting,
-        skipped=record.skipped + skipped,
-    )
-    cancels = schedule.overlap is Overlap.CANCEL_PREVIOUS and is_running and bool(run)
-    return DueTicks(run, after, cancels, dropped)
+            skipped = len(queued) - len(waiting)
+    retry_ms = min(now_ms + 1000, following or now_ms + 1000) if waiting else None  # the previous job may end
+    skipped += record.skipped
+    return run, replace(record, next_ms=following, retry_ms=retry_ms, waiting=waiting, skipped=skipped)
 
 
 def _due(schedule: Schedule, next_ms: int | None, now_ms: int) -> tuple[tuple[int, ...], int | None]:

@@ -12,10 +12,11 @@ from time import monotonic
 
 from avtomatika.core.blueprint.blueprint import Blueprint
 from avtomatika.core.job import Job, JobStatus
-from avtomatika.core.schedule import Overlap, Schedule
-from avtomatika.core.schedule_state import DueTicks, ScheduleRecord, Source, decide
-from avtomatika.errors import AvtomatikaError, InvalidRequestError, NoRouteError, UnavailableError
-from avtomatika.store import CreatedJob, Store, Sweeper, jobs_at
+from avtomatika.core.machine import single_task
+from avtomatika.core.schedule import Schedule
+from avtomatika.core.schedule_state import ScheduleRecord, Source, decide
+from avtomatika.errors import AvtomatikaError, InvalidRequestError, NoRouteError, NotFoundError, UnavailableError
+from avtomatika.store import Store, Sweeper, jobs_at
 
 logger = logging.getLogger(__name__)
 
@@ -52,10 +53,7 @@ class ScheduleRunner:
         self._read_file = read_file
         self._announced: Mapping[str, Schedule] | None = None
         self._check_due = 0.0
-        #: When the next look at due schedules is allowed, by the monotonic clock.
-        self.not_before = 0.0
-
-    # ------------------------------------------------------------ definitions
+        self._not_before = 0.0
 
     def announce(self) -> None:
         """Write the definitions of this process if the file has changed, or if the server has lost them."""
@@ -70,95 +68,93 @@ class ScheduleRunner:
         if is_changed or (own and own.keys().isdisjoint(records)):
             for name, (source, schedule) in own.items():
                 is_written &= self._define(records.get(name), source, schedule, has_file=file is not None)
-            self._remove([record for name, record in records.items() if name not in own], has_file=file is not None)
+            for name, record in records.items():
+                is_ours = {"file": file is not None, "code": record.schedule.blueprint in self._plans, "api": False}
+                if name not in own and is_ours[record.source]:
+                    logger.info("schedule %s: removed with its definition in the %s", name, record.source)
+                    self._schedules.write(record, None)
         if is_written:
             self._announced, self._check_due = file, monotonic() + _CHECK_SECONDS
 
     def _define(self, found: ScheduleRecord | None, source: Source, schedule: Schedule, *, has_file: bool) -> bool:
         """Return False if the record has changed meanwhile."""
-        now_ms, name = self._store.clock.now_ms(), schedule.name
-        if found is None:
-            new = ScheduleRecord(schedule=schedule, source=source).defined(schedule, source, now_ms)
-            return self._schedules.write(None, new)
+        found = found or ScheduleRecord(schedule=schedule, source=source)
         if source == "code" and found.source == "file" and not has_file:
-            logger.warning("schedule %s: the file of another orchestrator has it: the one of the code is ignored", name)
+            logger.warning("schedule %s: a file has it, so that of the code is ignored", schedule.name)
             return True
-        if (found.schedule, found.source) == (schedule, source):
+        if found.stored and (found.schedule, found.source) == (schedule, source):
             return True
-        if found.source == "api" or (source == "file" and found.source != source):
-            logger.warning("schedule %s: the one of the %s replaces the one of the %s", name, source, found.source)
-        return self._schedules.write(found, found.defined(schedule, source, now_ms))
-
-    def _remove(self, records: Sequence[ScheduleRecord], *, has_file: bool) -> None:
-        """Remove those of *records* that the file, or the blueprints of this process, had before."""
-        for record in records:
-            is_ours = {"file": has_file, "code": record.schedule.blueprint in self._plans, "api": False}
-            if is_ours[record.source]:
-                logger.info("schedule %s: removed with its definition in the %s", record.schedule.name, record.source)
-                self._schedules.write(record, None)
-
-    # ------------------------------------------------------------ ticks
+        if found.source == "api" or (source == "file" and found.source == "code"):
+            logger.warning("schedule %s: that of the %s replaces that of the %s", schedule.name, source, found.source)
+        return self._schedules.write(found, found.defined(schedule, source, self._store.clock.now_ms()))
 
     def run_due(self) -> bool:
         """Create the jobs of due ticks; return True if more may be due. One orchestrator at a time does it."""
-        records = self._schedules.due(self._store.clock.now_ms())
+        records = self._schedules.due(self._store.clock.now_ms()) if monotonic() >= self._not_before else []
         if not records or not self._sweeper.claim(_CLAIM, seconds=_CLAIM_SECONDS):
             return False
         try:
-            return any(list(map(self._run, records)))
+            return any(list(map(self._run_or_defer, records)))
         finally:
             self._sweeper.release_claim(_CLAIM)
+
+    def _run_or_defer(self, record: ScheduleRecord) -> bool:
+        """As :meth:`_run`; a schedule that cannot run is deferred, or it would delay the others."""
+        try:
+            return self._run(record)
+        except UnavailableError:
+            raise
+        except Exception as error:
+            if not isinstance(error, NotFoundError):
+                logger.exception("cannot run the schedule %s", record.schedule.name)
+            retry_ms = self._store.clock.now_ms() + _RETRY_MS
+            self._schedules.write(record, replace(record, error=str(error)[:500], retry_ms=retry_ms))
+            return False
 
     def _run(self, record: ScheduleRecord) -> bool:
         """Run the due ticks of one schedule; return True if more are due."""
         schedule, now_ms = record.schedule, self._store.clock.now_ms()
-        if schedule.blueprint is not None and schedule.blueprint not in self._plans:
-            served = {plan.partition("@")[0] for plan in self._store.plans.served()}
-            if schedule.blueprint not in served:  # once it is served, this counts as a downtime
-                problem = f"no orchestrator serves the blueprint {schedule.blueprint!r}"
-                self._schedules.write(record, replace(record, error=problem, retry_ms=now_ms + _RETRY_MS))
+        name = schedule.blueprint or single_task.NAME
+        if name not in self._plans:
+            if not any(plan.startswith(f"{name}@") for plan in self._store.plans.served()):
+                raise NotFoundError("orchestrator for the blueprint", name)  # once there is one, this was a downtime
             return False
         previous = self._previous(record)
-        due = decide(record, now_ms=now_ms, is_running=previous is not None)
-        if due.dropped:
-            logger.warning("schedule %s: %d ticks are skipped: too many wait", schedule.name, due.dropped)
-        after = self._create(due)
-        if after is None:
-            self.not_before = monotonic() + _FULL_SECONDS
+        ticks, after = decide(record, now_ms=now_ms, is_running=previous is not None)
+        if schedule.overlap == "queue" and after.skipped > record.skipped:
+            logger.warning("schedule %s: too many ticks wait: the oldest are skipped", schedule.name)
+        created = self._created(after, ticks)
+        if created is None:
+            self._not_before = monotonic() + _FULL_SECONDS
             return False
-        if due.cancels_previous and previous is not None:
+        if schedule.overlap == "cancel_previous" and previous is not None and ticks:
             self._store.signal_each([previous], "cancel", by=f"schedule {schedule.name}, for its next run")
-        self._schedules.write(record, after)
+        self._schedules.write(record, created)
         return after.next_ms is not None and after.next_ms <= now_ms
 
     def _previous(self, record: ScheduleRecord) -> Job | None:
         """Return the job of the last run if it has not ended."""
-        if record.last_job_id is None or record.schedule.overlap is Overlap.ALLOW:
+        if record.last_job_id is None or record.schedule.overlap == "allow":
             return None
         [job] = self._store.load_many([record.last_job_id])
         return None if job is None or JobStatus(job.status).is_final else job
 
-    def _create(self, due: DueTicks) -> ScheduleRecord | None:
-        """Create the jobs of the ticks and return the record afterwards; None if the server accepts none now."""
-        after, schedule = due.after, due.after.schedule
-        news = jobs_at(schedule, self._plans.get(schedule.blueprint or ""), due.run)
+    def _created(self, after: ScheduleRecord, ticks: Sequence[int]) -> ScheduleRecord | None:
+        """Create the jobs of *ticks* and return the record with them; None if the server accepts none now."""
+        schedule = after.schedule
+        news = jobs_at(schedule, self._plans[schedule.blueprint or single_task.NAME], ticks)
         try:
             made = self._store.create_each([[new] for new in news], monthly={}, declare=self._declare) if news else []
         except UnavailableError as error:
             made = [error]
-        for tick, each in zip(due.run, made, strict=False):
+        for tick, each in zip(ticks, made, strict=False):
             if isinstance(each, UnavailableError | NoRouteError):
                 logger.warning("schedule %s: %s; its ticks wait", schedule.name, each)
                 return None
-            after = _recorded(after, tick, each)
+            if isinstance(each, InvalidRequestError):
+                logger.error("schedule %s: %s", schedule.name, each)
+                after = replace(after, error=str(each)[:500])
+            else:  # a conflict: the tick had run before the definition was changed
+                job_id = after.last_job_id if isinstance(each, AvtomatikaError) else each[0].job_id
+                after = replace(after, last_ms=tick, last_job_id=job_id, error=None)
         return after
-
-
-def _recorded(record: ScheduleRecord, tick: int, made: list[CreatedJob] | AvtomatikaError) -> ScheduleRecord:
-    """Return *record* with the result of a tick."""
-    if isinstance(made, InvalidRequestError):
-        logger.error("schedule %s: %s", record.schedule.name, made)
-        return replace(record, error=str(made))
-    if isinstance(made, AvtomatikaError):  # the tick had run before the definition was changed
-        return replace(record, last_ms=tick, error=None)
-    return replace(record, last_ms=tick, last_job_id=made[0].job_id, error=None)

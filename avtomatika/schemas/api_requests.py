@@ -238,23 +238,16 @@ class DeadLetterQuerySchema(Strict):
     limit = fields.Integer(load_default=50, validate=Range(1, LARGEST_PAGE))
 
 
-class ScheduleSchema(Strict):
-    """A schedule: a `blueprint` or a `skill`, and one of `cron`, `interval` and `daily_at`."""
-
-    blueprint = fields.String()
-    skill = fields.String()
-    cron = fields.String(metadata=about("minute, hour, day of month, month, day of week; may start with seconds"))
-    interval = fields.Raw(metadata=about("seconds, or text as in 15m"))
-    daily_at = fields.String(metadata=about("HH:MM"))
-    weekly_days = fields.List(fields.String(), metadata=about("mon to sun, with `daily_at`"))
-    monthly_dates = fields.List(fields.Raw(), metadata=about("1 to 31 or last, with `daily_at`"))
-    timezone = fields.String(metadata=about("as in Europe/Berlin, by default UTC"))
-    initial_data = fields.Dict(keys=fields.String(), error_messages=_OBJECT_MESSAGES)
-    labels = fields.Dict(keys=fields.String(), values=fields.String(), error_messages=_OBJECT_MESSAGES)
-    priority = fields.Raw(metadata=about("0 to 9", type="integer"))
-    enabled = fields.Raw(metadata=about("by default true", type="boolean"))
-    catch_up = fields.Raw(metadata=about("true: run all ticks that were missed in a downtime", type="boolean"))
-    overlap = fields.String(metadata=about("skip (default), queue, cancel_previous or allow"))
+_SCHEDULE = {
+    "string": ("blueprint", "skill", "cron", "interval", "daily_at", "timezone", "overlap"),
+    **{"array": ("weekly_days", "monthly_dates"), "object": ("initial_data", "labels")},
+    **{"boolean": ("enabled", "catch_up"), "integer": ("priority",)},
+}
+#: A schedule, whose fields ``core.schedule`` checks.
+ScheduleSchema = Strict.from_dict(
+    {name: fields.Raw(metadata={"type": kind}) for kind, names in _SCHEDULE.items() for name in names},
+    name="ScheduleSchema",
+)
 
 
 class ScheduleQuerySchema(Strict):

@@ -61,8 +61,8 @@ _SOURCES: dict[type, Mapping[str, Source]] = {
     server_answers.ScheduleInfo: {
         **_of("record", "status", "source", "last_job_id", "skipped", "error"),
         **_of("record.schedule", "name", "timing", "timezone"),
-        **{"definition": lambda view: view.record.schedule.given(), "last_at": "record.last_ms"},
-        "waiting": lambda view: len(view.record.waiting),
+        **{"definition": lambda view: view["record"].schedule.given(), "last_at": "record.last_ms"},
+        "waiting": lambda view: len(view["record"].waiting),
     },
     server_answers.Finding: {"kind": lambda found: found.kind or found.subject, "finding": "text"},
     server_answers.Figures: {"workers": "workers_by_status", "versions": "all_versions"},

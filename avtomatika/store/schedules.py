@@ -2,10 +2,10 @@
 
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import orjson
 
-from avtomatika.core.machine import single_task
 from avtomatika.core.plan import Plan
 from avtomatika.core.schedule import LABEL, Schedule
 from avtomatika.core.schedule_state import ScheduleRecord
@@ -24,8 +24,6 @@ logger = logging.getLogger(__name__)
 CLIENT = "_schedules"
 #: Maximum schedules of a server, of one record (bytes), and of due schedules that one call returns.
 _MOST, _MOST_BYTES, _PAGE = 1000, 65_536, 50
-#: Attempts of a change while orchestrators change the state.
-_ATTEMPTS = 20
 
 
 class Schedules(ServerPart):
@@ -43,17 +41,13 @@ class Schedules(ServerPart):
             logger.error("ignoring the schedule %r, which this version cannot read", name.decode())
         return [record for _, record in sorted(records.items()) if record is not None]
 
-    def get(self, name: str) -> ScheduleRecord:
-        """Raises NotFoundError."""
-        found = self.find(name)
+    def get(self, name: str, default: ScheduleRecord | None = None) -> ScheduleRecord:
+        """Return the schedule *name*, or *default*. Raises NotFoundError if there is neither."""
+        [text] = self._read([("HGET", self._keys.schedules(), name)])
+        found = default if text is None else _load(text)
         if found is None:
             raise NotFoundError("schedule", name, known=[each.schedule.name for each in self.all()])
         return found
-
-    def find(self, name: str) -> ScheduleRecord | None:
-        """Return the schedule *name*, if it exists."""
-        [text] = self._read([("HGET", self._keys.schedules(), name)])
-        return None if text is None else _load(text)
 
     def due(self, now_ms: int) -> list[ScheduleRecord]:
         """Return schedules that are due, the first ones first, up to a limit per call."""
@@ -62,65 +56,52 @@ class Schedules(ServerPart):
         [texts] = self._read([("HMGET", self._keys.schedules(), *map(bytes.decode, names))]) if names else [[]]
         return [record for text in texts if text is not None and (record := _load(text)) is not None]
 
-    def write(self, before: ScheduleRecord | None, after: ScheduleRecord | None) -> bool:
-        """Replace *before* by *after*, None if there is no record; return False if it has changed meanwhile.
+    def write(self, before: ScheduleRecord, after: ScheduleRecord | None) -> bool:
+        """Replace *before* by *after*, or delete it; return False if it has changed meanwhile. One that was not read
+        must not exist yet.
 
         Raises InvalidRequestError if it is too large, ConflictError if there are too many schedules.
         """
-        some = after or before
-        assert some is not None  # noqa: S101 - for the type checker
         text = b"" if after is None else orjson.dumps(after.dump())
         if len(text) > _MOST_BYTES:
             message = f"the schedule has {len(text)} bytes of JSON, but at most {_MOST_BYTES} are kept"
             raise InvalidRequestError(message, fields={"initial_data": [message]})
         check = "" if after is None or after.check_ms is None else after.check_ms
         keys = [self._keys.schedules(), self._keys.due_schedules()]
-        args = [some.schedule.name, b"" if before is None else before.stored, text, check, _MOST]
-        reply = self._run(Call(WRITE_SCHEDULE, keys, args))
+        reply = self._run(Call(WRITE_SCHEDULE, keys, [before.schedule.name, before.stored, text, check, _MOST]))
         if reply == b"FULL":
             raise ConflictError(f"there are {_MOST} schedules already: remove some")
         return bool(reply == b"OK")
 
     def change(
-        self,
-        name: str,
-        changed: Callable[[ScheduleRecord], ScheduleRecord | None],
-        *,
-        default: ScheduleRecord | None = None,
-    ) -> ScheduleRecord | None:
-        """Replace the record by what *changed* returns for it, or for *default* if there is none.
-
-        Raises NotFoundError if there is no record and no *default*, and what *changed* raises.
-        """
-        for _ in range(_ATTEMPTS):
-            before = self.get(name) if default is None else self.find(name)
-            after = changed(before or default)  # type: ignore[arg-type]  # one of them is given
-            if self.write(before, after):
-                return after
+        self, name: str, changed: Callable[[ScheduleRecord], ScheduleRecord | None], new: ScheduleRecord | None = None
+    ) -> None:
+        """Replace a schedule by what *changed* returns for it, None to delete it; one that does not exist is added if
+        it is given as *new*. Raises NotFoundError, and what *changed* raises."""
+        for _ in range(20):  # orchestrators change its state
+            before = self.get(name, new)
+            if self.write(before, changed(before)):
+                return
         raise ConflictError(f"the schedule {name!r} is changed too often: try again")
 
     def last_statuses(self, records: Sequence[ScheduleRecord]) -> list[str | None]:
         """Return the status of the last job of each of *records*; None if there is none any more."""
-        keys = [self._keys.job(record.last_job_id or "") for record in records]
-        rows = self._read([("HGET", key, "status") for key in keys])
+        rows = self._read([("HGET", self._keys.job(each.last_job_id or ""), "status") for each in records])
         return [None if status is None else status.decode() for status in rows]
 
 
-def jobs_at(schedule: Schedule, plan: Plan | None, ticks: Sequence[int]) -> list[NewJob]:
-    """Return the job of each tick: the same tick never creates two. *plan* is that of its blueprint, if it has one."""
-    return [
-        NewJob(
-            plan=plan or single_task.PLAN,
-            client=CLIENT,
-            skill=schedule.skill,
-            initial_data=schedule.initial_data,
-            labels={**schedule.labels, LABEL: schedule.name},
-            priority=schedule.priority,
-            scheduled_ms=tick,
-            idempotency_key=f"{schedule.name} {tick}",
-        )
-        for tick in ticks
-    ]
+def jobs_at(schedule: Schedule, plan: Plan, ticks: Sequence[int]) -> list[NewJob]:
+    """Return the job of each tick: the same tick never creates two. *plan* is that of its blueprint, or of single
+    tasks."""
+    new = NewJob(
+        plan=plan,
+        client=CLIENT,
+        skill=schedule.skill,
+        initial_data=schedule.initial_data,
+        labels={**schedule.labels, LABEL: schedule.name},
+        priority=schedule.priority,
+    )
+    return [replace(new, scheduled_ms=tick, idempotency_key=f"{schedule.name} {tick}") for tick in ticks]
 
 
 def _load(text: bytes) -> ScheduleRecord | None:

@@ -17,7 +17,7 @@ from threading import Lock
 from time import time
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from avtomatika.errors import SettingsError
+from avtomatika.errors import InvalidRequestError, SettingsError
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -143,7 +143,7 @@ class ReloadingToml(Generic[T]):
                     raise SettingsError(f"{REVOKE_ALL} is {section!r}, but must be true or false")
                 else:
                     revokes_all = section
-            except SettingsError as error:
+            except (SettingsError, InvalidRequestError) as error:
                 raise SettingsError(f"{path}, line {_line_of(name, text)}: {error}") from None
         if revokes_all:
             return Contents(self._fixed, revokes_all=True)

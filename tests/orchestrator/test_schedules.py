@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
+import orjson
 import pytest
 
 from avtomatika import Blueprint
@@ -55,7 +56,8 @@ def add(stage: Stage, **fields: Any) -> ScheduleRecord:
     now_ms, state = stage.store.clock.now_ms(), {"next_ms": fields.pop("next_ms", None)}
     schedule = Schedule(name="nightly", **{"blueprint": "shop", "interval": "1d", **fields})
     state["next_ms"] = state["next_ms"] or now_ms // DAY_MS * DAY_MS
-    assert stage.store.schedules.write(None, ScheduleRecord(schedule=schedule, source="api", **state))
+    new = ScheduleRecord(schedule=schedule, source="api", **state)
+    assert stage.store.schedules.write(new, new)
     return record(stage)
 
 
@@ -140,7 +142,7 @@ def test_a_schedule_that_cannot_run_says_why_and_runs_when_it_can(stage: Callabl
     there.orchestrator(blueprints=[SINGLE_TASKS])
     before = add(there)
     there.turn_until(lambda: record(there).error is not None)
-    assert record(there).error == "no orchestrator serves the blueprint 'shop'"
+    assert record(there).error == "no orchestrator for the blueprint 'shop'"
     assert record(there).next_ms == before.next_ms
 
     there.orchestrator()
@@ -176,6 +178,22 @@ def test_refused_input_is_shown_and_the_schedule_goes_on(stage: Callable[..., St
     make_due(there)
     there.turn_until(lambda: is_decided(there))
     assert (len(jobs(there)), record(there).error) == (1, None)
+
+
+def test_a_record_that_breaks_the_orchestrator_delays_no_other(stage: Callable[..., Stage]) -> None:
+    there = stage(shop())
+    before = add(there)
+    other = replace(before, schedule=replace(before.schedule, name="other"), stored=b"")
+    assert there.store.schedules.write(other, other)
+    broken = orjson.dumps({**before.dump(), "next_ms": "soon"})
+    with connect(there.url) as client:
+        client.hset("avt:schedules", "nightly", broken)
+
+    there.orchestrator()
+    there.turn_until(lambda: len(jobs(there)) == 1)
+
+    assert "'str'" in str(record(there).error)
+    assert (record(there).retry_ms or 0) > there.store.clock.now_ms()
 
 
 def test_skip_leaves_out_a_tick_while_the_previous_job_runs(stage: Callable[..., Stage]) -> None:
@@ -288,17 +306,16 @@ def test_the_file_wins_over_code_and_api_and_says_so(
     stage: Callable[..., Stage], caplog: pytest.LogCaptureFixture
 ) -> None:
     there, file = stage(shop(interval=30)), File()
-    there.store.schedules.write(
-        None, ScheduleRecord(schedule=Schedule(name="weekly", skill="resize", interval=5), source="api")
-    )
+    new = ScheduleRecord(schedule=Schedule(name="weekly", skill="resize", interval=5), source="api")
+    there.store.schedules.write(new, new)
     there.orchestrator(schedules_of_file=file.read)
     there.turn_until(lambda: sources(there) == {"nightly": "code", "weekly": "api"})
 
     file.write(nightly={"blueprint": "shop"}, weekly={"skill": "resize"}, daily={"skill": "resize"})
     there.turn_until(lambda: sources(there) == dict.fromkeys(["nightly", "weekly", "daily"], "file"))
     assert record(there).schedule.interval == 60
-    assert "schedule nightly: the one of the file replaces the one of the code" in caplog.messages
-    assert "schedule weekly: the one of the file replaces the one of the api" in caplog.messages
+    assert "schedule nightly: that of the file replaces that of the code" in caplog.messages
+    assert "schedule weekly: that of the file replaces that of the api" in caplog.messages
 
     other = there.orchestrator()
     for _ in range(3):

@@ -17,7 +17,8 @@ from .conftest import House, bp
 
 def added(house: House, name: str = "nightly", next_ms: int | None = 1000, **fields: Any) -> ScheduleRecord:
     schedule = Schedule(name=name, blueprint="video", interval=60, **fields)
-    assert house.store.schedules.write(None, ScheduleRecord(schedule=schedule, source="api", next_ms=next_ms))
+    new = ScheduleRecord(schedule=schedule, source="api", next_ms=next_ms)
+    assert house.store.schedules.write(new, new)
     return house.store.schedules.get(name)
 
 
@@ -25,7 +26,6 @@ def test_a_schedule_is_listed_and_found(house: House) -> None:
     second, first = added(house, "weekly"), added(house, "nightly", initial_data={"n": 1})
 
     assert house.store.schedules.all() == [first, second]
-    assert house.store.schedules.find("monthly") is None
     with pytest.raises(NotFoundError, match="did you mean 'nightly'"):
         house.store.schedules.get("nigthly")
 
@@ -45,7 +45,7 @@ def test_a_record_that_was_changed_meanwhile_is_not_replaced(house: House) -> No
 
     assert not house.store.schedules.write(before, replace(before, next_ms=3000))
     assert not house.store.schedules.write(before, None)
-    assert not house.store.schedules.write(None, after)
+    assert not house.store.schedules.write(replace(after, stored=b""), after)
     assert house.store.schedules.get("nightly").next_ms == 2000
 
 

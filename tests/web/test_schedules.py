@@ -30,7 +30,8 @@ def api(url: str) -> Iterator[Client]:
 
 def defined(store: Store, source: Any) -> None:
     schedule = Schedule(name="poll", blueprint="nightly", interval="1h")
-    assert store.schedules.write(None, ScheduleRecord(schedule=schedule, source=source).defined(schedule, source, 0))
+    new = ScheduleRecord(schedule=schedule, source=source)
+    assert store.schedules.write(new, new.defined(schedule, source, 0))
 
 
 def test_a_schedule_is_added_shown_replaced_and_removed(api: Client, store: Store) -> None:
@@ -56,7 +57,7 @@ def test_wrong_schedules_are_refused_by_field(api: Client, operator: FlaskClient
         ({"blueprint": "nightly", "cron": "0 7"}, "cron"),
         ({"blueprint": "nightly", "interval": 5, "color": "red"}, "color"),
         ({"blueprint": "nightly", "interval": 5, "priority": "high"}, "priority"),
-        ({"blueprint": "nightly", "interval": 5, "weekly_days": "mon"}, "weekly_days"),
+        ({"blueprint": "nightly", "daily_at": "07:00", "weekly_days": "monday"}, "weekly_days"),
         ({"interval": 5}, "blueprint"),
     ):
         with pytest.raises(InvalidRequestError) as refused:

@@ -6,17 +6,3 @@ session, ``rendering.py`` renders the templates.
 
 from . import approvals, blueprints, job, job_actions, job_parts, jobs, login, overview, queues, schedules, workers
 from .routes import routes
-
-__all__ = [
-    "approvals",
-    "blueprints",
-    "job",
-    "job_parts",
-    "jobs",
-    "login",
-    "overview",
-    "queues",
-    "routes",
-    "schedules",
-    "workers",
-]

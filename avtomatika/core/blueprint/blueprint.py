@@ -12,13 +12,13 @@ from avtomatika.core.jsonable import as_json
 from avtomatika.core.names import is_user_name
 from avtomatika.core.plan import EndKind, Plan
 from avtomatika.core.retry import RetryPolicy
+from avtomatika.core.schedule import Schedule
 from avtomatika.core.times import SECONDS, Duration, in_seconds, is_seconds
 from avtomatika.core.value_types import object_type, value_type
-from avtomatika.errors import BlueprintError, HandlerError
+from avtomatika.errors import BlueprintError, HandlerError, InvalidRequestError
 
 from .conditions import Condition, Field
 from .handler import Function, Handler, line_of
-from .scheduling import Scheduled
 
 H = TypeVar("H", bound=Function)
 
@@ -28,7 +28,7 @@ _ENDPOINT = re.compile(r"[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*")
 _NAME_RULE = "may contain letters, digits, '_' and '-', at most 64, and must not start with '_'"
 
 
-class Blueprint(Scheduled):
+class Blueprint:
     """A workflow.
 
     ``name`` is part of queue names and routing keys. With an ``api_endpoint``, jobs are created over HTTP by ``POST
@@ -69,7 +69,7 @@ class Blueprint(Scheduled):
         #: The handlers of each state in the order in which they are tried.
         self.handlers: dict[str, tuple[Handler, ...]] = {}
         self._data_stores: dict[str, Mapping[str, Json]] = {}
-        self.schedules = {}
+        self.schedules: dict[str, Schedule] = {}
         self._plan: Plan | None = None
         if not is_user_name(name):
             raise self._refusal(f"its name {_NAME_RULE}")
@@ -131,6 +131,18 @@ class Blueprint(Scheduled):
             self._data_stores[name] = as_json(initial or {}, f"data store {name!r}: initial")
         except HandlerError as error:
             raise self._refusal(str(error)) from None
+
+    def schedule(self, name: str | None = None, **options: Any) -> Callable[[H], H]:
+        """Create jobs at certain times. *options* are those of ``Schedule``; its *name* is by default that of the
+        blueprint. Returns a decorator that changes nothing, to stand above the handler of the first state."""
+        try:
+            made = Schedule.of(self.name if name is None else name, {**options, "blueprint": self.name})
+        except InvalidRequestError as error:
+            raise self._refusal(str(error)) from None
+        if made.name in self.schedules:
+            raise self._refusal(f"the schedule {made.name!r} is defined twice: give each a name")
+        self.schedules[made.name] = made
+        return lambda function: function
 
     @overload
     def handler(self, name: H) -> H: ...

@@ -84,6 +84,8 @@ class JobContext:
         self.current_state = job.current_state
         #: The last error, ``{"code", "message"}``, or None. The next success clears it.
         self.error = job.error
+        #: The tick of the schedule that created the job, RFC 3339 in UTC; None for other jobs.
+        self.scheduled_at = None if job.scheduled_ms is None else f"{utc(job.scheduled_ms):%Y-%m-%dT%H:%M:%SZ}"
         self._values = values
         self._copies: dict[str, dict[str, Json]] = {}
         self._not_loaded: dict[str, dict[str, list[FileReference]]] = {}
@@ -97,12 +99,6 @@ class JobContext:
     @property
     def context(self) -> "JobContext":
         return self
-
-    @property
-    def scheduled_at(self) -> str | None:
-        """The tick of the schedule that created the job, RFC 3339 in UTC; None for other jobs."""
-        scheduled_ms = self._job.scheduled_ms
-        return None if scheduled_ms is None else utc(scheduled_ms).isoformat().replace("+00:00", "Z")
 
     @property
     def initial_data(self) -> dict[str, Json]:

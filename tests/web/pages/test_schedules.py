@@ -17,7 +17,7 @@ from .conftest import hidden, log_in
 def test_schedules_are_listed_run_paused_and_resumed(browser: FlaskClient, store: Store) -> None:
     schedule = Schedule(name="report", blueprint="nightly", daily_at="07:00", timezone="Asia/Kolkata")
     record = ScheduleRecord(schedule=schedule, source="code").defined(schedule, "code", store.clock.now_ms())
-    assert store.schedules.write(None, replace(record, error="<b>refused</b>", skipped=3))
+    assert store.schedules.write(record, replace(record, error="<b>refused</b>", skipped=3))
     log_in(browser, OPERATOR_TOKEN)
     first = browser.get("/schedules")
     token = {"csrf_token": hidden(first, "csrf_token")}
