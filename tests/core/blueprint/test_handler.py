@@ -87,7 +87,7 @@ class TestInjection:
         assert bound(pack) == {"path": "from a worker", "size": 5, "boxes": [{"id": 1}]}
 
     def test_names_what_there_is_where_a_name_is_unknown(self) -> None:
-        names = "job_id, current_state, .*, task_files, path, boxes, size"
+        names = "job_id, current_state, .*, task_files, scheduled_at, path, boxes, size"
         with pytest.raises(HandlerError, match=f"state 'pack': the parameter 'colour' of its handler .*: {names}$"):
             bound(lambda colour: None)
 

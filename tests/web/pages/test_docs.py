@@ -21,7 +21,7 @@ def test_every_route_of_the_api_is_documented(app: Flask, spec: dict[str, Any]) 
     pages = ("pages.", "approval-page.")
     rules = {rule.rule for rule in app.url_map.iter_rules() if not rule.endpoint.startswith(pages)} - undocumented
 
-    assert set(spec["paths"]) == {re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule) for rule in rules}
+    assert set(spec["paths"]) == {re.sub(r"<(?:\w+(?:\([^)]*\))?:)?(\w+)>", r"{\1}", rule) for rule in rules}
 
 
 def test_every_operation_has_a_summary_a_success_and_the_problem_as_default(spec: dict[str, Any]) -> None:
