@@ -173,11 +173,13 @@ def export(api: Client, job_id: str, output: Path | None) -> None:
 )
 @or_many(lambda _: "approve")
 @click.argument("decision", required=False)
+@click.argument("pairs", metavar="[FIELD=VALUE]...", nargs=-1)
 def approve(
     api: Client,
     /,
     job_id: str,
     decision: str | None,
+    pairs: Sequence[str],
     comment: str | None,
     link: bool,
     expires_in: float | None,
@@ -185,13 +187,15 @@ def approve(
 ) -> None:
     """Answer the approval that a job waits for, or approve all jobs that match.
 
-    Without DECISION, print the question and the possible decisions.
+    Without DECISION, print the question and the possible decisions. FIELD=VALUE is the data that its form asks for:
+    text, or JSON as FIELD:=VALUE.
     """
     if link:
         made = api.approval_link(job_id, expires_in=expires_in)
         print_json(made) if as_json else click.echo(made["url"])
     elif decision is not None:
-        print_fields(api.approve(job_id, decision, comment=comment), as_json=as_json)
+        data = uploaded_data(api, pairs) if pairs else None
+        print_fields(api.approve(job_id, decision, comment=comment, data=data), as_json=as_json)
     else:
         _print_question(api.job(job_id, fields=("status", "waiting_for")), as_json=as_json)
 

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from dataclasses import dataclass
+from datetime import date
+from typing import Any, TypedDict
 
+import marshmallow
+import pydantic
 import pytest
 
 from avtomatika import Blueprint, PermanentError, TransientError
@@ -215,3 +219,52 @@ def test_a_blueprint_that_is_not_here_is_named() -> None:
 def test_what_is_no_recording_is_refused(content: Any, said: str) -> None:
     with pytest.raises(InvalidRequestError, match=said):
         Recording.of(content)
+
+
+class Refund(TypedDict):
+    amount: int
+    day: date
+
+
+@dataclass
+class Shipping:
+    day: date
+    amount: int = 1
+
+
+class Gift(pydantic.BaseModel):
+    amount: int
+    day: date
+
+
+class Loan(marshmallow.Schema):
+    amount = marshmallow.fields.Integer(required=True)
+    day = marshmallow.fields.Date(required=True)
+
+
+@pytest.mark.parametrize("form", [Refund, Shipping, Gift, Loan], ids=lambda form: form.__name__)
+def test_the_data_of_a_decision_has_the_type_of_its_form_then_and_again(form: type) -> None:
+    seen: list[Any] = []
+    bp = Blueprint(name="asking")
+
+    @bp.handler(is_start=True)
+    def ask(actions: Any) -> None:
+        transitions = {"approved": "done", "rejected": "done"}
+        actions.await_human_approval("desk", "How much?", transitions=transitions, form=form)
+
+    def done(decision_data: Any) -> Any:
+        seen.append(decision_data)
+
+    done.__annotations__["decision_data"] = form
+    bp.handler(is_end=True)(done)
+    given = {"amount": 2, "day": "2026-11-30"}
+
+    then = run(bp, {}, approvals={"ask": ("approved", given)})
+    now = replay(recording_of(then), [bp])
+
+    assert (then.status, now.status) == ("finished", "finished")
+    assert then.job.state_history["decision_data"] == now.job.state_history["decision_data"] == given
+    assert len(seen) == 2
+    assert [each["day"] if isinstance(each, dict) else each.day for each in seen] == [date(2026, 11, 30)] * 2
+    with pytest.raises(InvalidRequestError, match="amount 'x' is not of type 'integer'"):
+        run(bp, {}, approvals={"ask": ("approved", {**given, "amount": "x"})})

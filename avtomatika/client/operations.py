@@ -152,13 +152,16 @@ def retry(job_id: str, *, from_failed_state: bool = False) -> Steps[answers.Job 
     return json_object(Request("POST", f"{job_path(job_id)}/retry", params))
 
 
-def approve(job_id: str, decision: str, *, comment: str | None = None) -> Steps[answers.Job]:
-    """Decide the approval that a job waits for (``waiting_for`` has the question and the decisions); return the job.
+def approve(
+    job_id: str, decision: str, *, comment: str | None = None, data: JsonObject | None = None
+) -> Steps[answers.Job]:
+    """Decide the approval that a job waits for (``waiting_for`` has the question, the decisions and the ``form`` of its
+    *data*); return the job.
 
     Raises ConflictError if it was decided already or the job waits for no approval, InvalidRequestError for an
-    unknown decision.
+    unknown decision, and by field for data that does not fit the form.
     """
-    body = {"decision": decision, "comment": comment}
+    body = {"decision": decision, "comment": comment, "data": None if data is None else as_json(data, "data")}
     return json_answer(answers.Job, Request("POST", f"{job_path(job_id)}/approve", json=body))
 
 

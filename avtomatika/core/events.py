@@ -154,6 +154,7 @@ class Decision(JobEvent):
     decision: str
     by: str
     comment: str | None = None
+    data: Mapping[str, Json] | None = None
 
 
 @dataclass(frozen=True, slots=True)

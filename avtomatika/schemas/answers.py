@@ -104,6 +104,7 @@ class JobWait(TypedDict):
     integration: str | None
     message: Annotated[str | None, "the question"]
     decisions: Annotated[list[str] | None, "the possible decisions"]
+    form: Annotated[dict[str, Any] | None, "JSON Schema of the data that a decision must have"]
     child_id: str | None
 
 

@@ -205,6 +205,12 @@ class ApprovalSchema(Strict):
 
     decision = fields.String(required=True, metadata=about("one of `waiting_for.decisions`"))
     comment = fields.String(**OPTIONAL, validate=Length(max=LONGEST_COMMENT))
+    data = fields.Dict(
+        keys=fields.String(),
+        **OPTIONAL,
+        error_messages=_OBJECT_MESSAGES,
+        metadata=about("as in `waiting_for.form`, which is null if the approval asks for no data"),
+    )
 
 
 class LinkRequestSchema(Strict):

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import orjson
 
@@ -63,6 +63,20 @@ class Queues(ServerPart):
         """Return the figures of queue *name*. Raises NotFoundError."""
         self._check(name)
         return _asked(lambda: self._inspector.stats([name]))[0]
+
+    def look(
+        self, name: str, *, messages: int, letters: int
+    ) -> tuple[QueueStats, list[QueuedMessage], list[QueuedMessage]]:
+        """Return the figures of queue *name*, its first messages and newest dead letters. Raises NotFoundError."""
+        found: list[Any] = self.read_together(
+            self._inspector.read_stats([name]),
+            self._inspector.read_first(name, limit=messages),
+            self._inspector.read_dead_letters(limit=letters, queue=name),
+        )
+        if not found[0]:
+            raise NotFoundError("queue", name, known=_asked(self._topology.queues))
+        [stats], first, dead = found
+        return stats, [_read(each) for each in first], [_read(each) for each in dead]
 
     def set_paused(self, name: str, by: str = "") -> QueueStats:
         """Let no consumer take from queue *name*, in the name of *by*; resume it if that is empty.

@@ -8,12 +8,12 @@ from secrets import token_hex
 from typing import Literal
 
 from avtomatika.core.events import Decision, Signal
-from avtomatika.core.job import HistoryEntry, Job, WaitRecord
+from avtomatika.core.job import HistoryEntry, Job, Json, WaitRecord
 from avtomatika.core.machine.machine import expiry_token
-from avtomatika.core.machine.waits import decision_data, decisions
+from avtomatika.core.machine.waits import check_decision, decision_data
 from avtomatika.core.signing import GroupSecret
 from avtomatika.core.step import SendEvent
-from avtomatika.errors import AvtomatikaError, ConflictError, InvalidRequestError, NotFoundError
+from avtomatika.errors import AvtomatikaError, ConflictError, NotFoundError
 from avtomatika.transport import Router
 from avtomatika.transport.scripts import Call
 
@@ -54,17 +54,14 @@ def signal_call(job: Job, signal: Signal, *, keys: Keys, router: Router, secret:
     return Call(SEND_SIGNAL, call_keys, args)
 
 
-def new_decision(job: Job, decision: str, *, by: str, comment: str | None) -> Decision:
-    """Return the decision of *by* on the approval of *job*. Raises InvalidRequestError if *decision* is not offered,
-    ConflictError if the job waits for none."""
+def new_decision(job: Job, decision: str, *, by: str, comment: str | None, data: Json = None) -> Decision:
+    """Return the decision of *by* on the approval of *job*. Raises InvalidRequestError if *decision* is not offered or
+    *data* does not fit the form, ConflictError if the job waits for none."""
     wait = approval_of(job)
     if wait is None:
         raise too_late(job, None, "")
-    if decision not in decisions(wait):
-        known = ", ".join(decisions(wait))
-        message = f"{decision!r} is not one of the decisions {known}"
-        raise InvalidRequestError(message, fields={"decision": [f"must be one of: {known}"]})
-    return Decision(job.id, wait.token, decision, by, comment)
+    check_decision(wait, decision, data)
+    return Decision(job.id, wait.token, decision, by, comment, data)
 
 
 def approval_of(job: Job) -> WaitRecord | None:

@@ -182,24 +182,36 @@ class Store(JobWriter):
         errors = dict(zip((job.id for job in rest), replies, strict=True))
         return [errors.get(job.id) for job in jobs]
 
-    def decide(self, job: Job, decision: str, *, by: str, comment: str | None = None, token: str | None = None) -> None:
-        """Decide the approval that *job* waits for; it continues with its next commit. *by* is the user.
+    def decide(
+        self,
+        job: Job,
+        decision: str,
+        *,
+        by: str,
+        comment: str | None = None,
+        data: Json = None,
+        token: str | None = None,
+    ) -> None:
+        """Decide the approval that *job* waits for; it continues with its next commit. *by* is the user, *data* what
+        the form of the approval asks for.
 
         With a *token*, decide only the approval with that token, not a later one. Raises ConflictError if the job does
-        not wait for it or it is already decided, InvalidRequestError if *decision* is not offered, NotFoundError if the
-        job does not exist any more.
+        not wait for it or it is already decided, InvalidRequestError if *decision* is not offered or *data* does not
+        fit the form, NotFoundError if the job does not exist any more.
         """
         self.approval(job, token)
-        checked(self.decide_each([job], decision, by=by, comment=comment))
+        checked(self.decide_each([job], decision, by=by, comment=comment, data=data))
 
     def decide_each(
-        self, jobs: Sequence[Job], decision: str, *, by: str, comment: str | None = None
+        self, jobs: Sequence[Job], decision: str, *, by: str, comment: str | None = None, data: Json = None
     ) -> list[AvtomatikaError | None]:
         """As :meth:`decide` for each of *jobs*, in one round trip; return its error in its place."""
         return self._run_routed(
             self._router,
             jobs,
-            lambda job: decide_call(job, new_decision(job, decision, by=by, comment=comment), **self._routing),
+            lambda job: decide_call(
+                job, new_decision(job, decision, by=by, comment=comment, data=data), **self._routing
+            ),
             decision_error,
         )
 

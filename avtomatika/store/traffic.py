@@ -40,11 +40,13 @@ class TrafficRecords(JobLists):
         self._cached: dict[str, tuple[float, LiveTraffic]] = {}
         self._lock = Lock()
 
-    def of(self, plan: Plan) -> LiveTraffic:
-        """Return the traffic of the blueprint of *plan*, at most a few seconds old. Raises UnavailableError."""
+    def of(self, plan: Plan, *, max_age_seconds: float | None = None) -> LiveTraffic:
+        """Return the traffic of the blueprint of *plan*, by default at most a few seconds old. Raises
+        UnavailableError."""
+        fresh_seconds = _FRESH_SECONDS if max_age_seconds is None else max_age_seconds
         with self._lock:
             known = self._cached.get(plan.plan_hash)
-            if known is None or monotonic() - known[0] > _FRESH_SECONDS:
+            if known is None or monotonic() - known[0] > fresh_seconds:
                 known = self._cached[plan.plan_hash] = (monotonic(), self.read_together(self._read_traffic(plan))[0])
             return known[1]
 

@@ -39,7 +39,8 @@ def run(
 
     *skills* is a Worker, or maps task types to a function as ``@worker.skill`` takes it, an exception to raise,
     :data:`NEVER_TAKEN`, :data:`NEVER_ANSWERS`, or any other value, which is the result. *approvals* maps states that
-    ask a person to the decision: a word, or a function of the message that returns one; other states are not decided.
+    ask a person to the decision: a word, a word and the data of the form, or a function of the message that returns one
+    of them; other states are not decided.
     *blueprints* are the child workflows that jobs may run. *after* is an earlier run: this one starts with its data
     stores. *files* are the values that ``task_files`` reads, by URI. Raises BlueprintError if a blueprint does not
     compile, SkillError for a task without a skill.

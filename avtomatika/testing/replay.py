@@ -152,7 +152,8 @@ class _ReplaySimulation(Simulation):
         recorded = self._decisions[job.id]
         if not recorded or recorded[0]["state"] != wait.state:
             return NEVER_TAKEN
-        return recorded.pop(0)["decision"]
+        decided = recorded.pop(0)
+        return decided["decision"], decided.get("data")
 
     def _may_jump(self, due_ms: float) -> bool:
         return due_ms <= self._recording.duration_ms + _SLACK_MS

@@ -17,6 +17,7 @@ from avtomatika.core.events import Decision, Event, TaskTimeout
 from avtomatika.core.job import HistoryEntry, Job, JobStatus, Json, RecordedEntry, Task, WaitRecord, branch_of
 from avtomatika.core.job_request import JobRequest
 from avtomatika.core.machine.creation import new_job
+from avtomatika.core.machine.waits import check_decision
 from avtomatika.core.plan import STEPS
 from avtomatika.core.rules import Rules
 from avtomatika.core.signing import GroupSecret
@@ -229,12 +230,16 @@ class Simulation:
         wait = stored.job.wait
         if wait is None:
             return
-        decision = self._decision(stored.job, wait)
-        if decision is not NEVER_TAKEN:
-            event = Decision(stored.job.id, wait.token, decision, by=_PERSON)
+        given = self._decision(stored.job, wait)
+        if given is not NEVER_TAKEN:
+            decision, data = given if isinstance(given, tuple) else (given, None)
+            event = Decision(stored.job.id, wait.token, decision, by=_PERSON, data=data)
             self._send(SendEvent(stored.blueprint.plan.key(wait.state, "_approval"), event))
 
     def _decision(self, job: Job, wait: WaitRecord) -> Any:
         """Return a person's decision on the approval of *job*."""
         given = self._approvals.get(wait.state, NEVER_TAKEN)
-        return given(wait.details["message"]) if callable(given) else given
+        given = given(wait.details["message"]) if callable(given) else given
+        if isinstance(given, tuple):
+            check_decision(wait, *given)
+        return given

@@ -8,6 +8,7 @@ from typing import Any
 from redis.exceptions import ResponseError
 
 from .connection.redis_client import Reading, RedisClient, as_dict, none_refused
+from .declaring.topology import LEVELS
 from .envelope import MalformedMessageError, decode
 from .keys import GROUP, parse_tag
 from .publishing.routing import Router, level_of
@@ -121,15 +122,15 @@ class Inspector:
 
     def peek(self, queue: str, *, limit: int) -> list[StoredMessage]:
         """Return the first waiting messages of *queue* in delivery order."""
-        found: list[StoredMessage] = []
-        for level in _levels(self._traits().get(queue, "")):
-            stream = self._keys.stream(queue, level)
-            [groups] = self._server.pipeline([("XINFO", "GROUPS", stream)])
-            command = ("XRANGE", stream, _after(groups), "+", "COUNT", limit - len(found))
-            found += [_letter(queue, *entry) for entry in self._server.execute(command)]
-            if len(found) >= limit:
-                break
-        return found
+        return self._server.read_together(self.read_first(queue, limit=limit))[0]
+
+    def read_first(self, queue: str, *, limit: int) -> Reading[list[StoredMessage]]:
+        """The reading of :meth:`peek`, in two round trips."""
+        streams = [self._keys.stream(queue, level) for level in reversed(LEVELS)]
+        groups = yield [("XINFO", "GROUPS", stream) for stream in streams]
+        known = [pair for pair in zip(streams, groups, strict=True) if not isinstance(pair[1], ResponseError)]
+        pages = none_refused((yield [("XRANGE", stream, _after(each), "+", "COUNT", limit) for stream, each in known]))
+        return [_letter(queue, *entry) for entry in chain(*pages)][:limit]
 
     def messages(self, tags: Sequence[str]) -> list[bytes | None]:
         """Return the bodies of the messages with these delivery tags; None for absent and unreadable ones."""
@@ -138,9 +139,16 @@ class Inspector:
 
     def dead_letters(self, *, limit: int, queue: str | None = None) -> list[StoredMessage]:
         """Return dead letters of *queue*, or of all queues, newest first."""
-        queues = sorted(self._traits().keys() | self._dead_queues()) if queue is None else [queue]
+        return self._server.read_together(self.read_dead_letters(limit=limit, queue=queue))[0]
+
+    def read_dead_letters(self, *, limit: int, queue: str | None = None) -> Reading[list[StoredMessage]]:
+        """The reading of :meth:`dead_letters`: one round trip for a *queue*, two for all."""
+        queues = [] if queue is None else [queue]
+        if queue is None:  # deleted queues have dead letters too
+            asked = [("HKEYS", self._keys.queues), ("ZRANGE", self._keys.dead_queues, 0, -1)]
+            queues = sorted({name.decode() for name in chain(*none_refused((yield asked)))})
         commands = [("XREVRANGE", self._keys.dead(name), "+", "-", "COUNT", limit) for name in queues]
-        answers = self._server.execute_all(commands)
+        answers = none_refused((yield commands))
         letters = [_letter(name, *entry) for name, entries in zip(queues, answers, strict=True) for entry in entries]
         return sorted(letters, key=lambda letter: letter.at_ms, reverse=True)[:limit]
 
@@ -163,10 +171,6 @@ class Inspector:
         """Delete a dead letter; False if it does not exist."""
         queue, _, entry = letter_id.rpartition(":")
         return _is_entry(entry) and bool(self._server.execute(("XDEL", self._keys.dead(queue), entry)))
-
-    def _dead_queues(self) -> set[str]:
-        """Return queues with dead letters, including deleted queues."""
-        return {name.decode() for name in self._server.execute(("ZRANGE", self._keys.dead_queues, 0, -1))}
 
     def _traits(self) -> dict[str, str]:
         return self._server.read_together(self.read_traits())[0]
@@ -229,7 +233,7 @@ def _body(entries: Any) -> bytes | None:
 
 def _after(groups: Any) -> str:
     """Return where the undelivered entries start."""
-    known = [] if isinstance(groups, ResponseError) else [as_dict(group) for group in groups]
+    known = [as_dict(group) for group in groups]
     return next((f"({each[b'last-delivered-id'].decode()}" for each in known if each[b"name"] == GROUP.encode()), "-")
 
 

@@ -165,7 +165,7 @@ def test_a_queue_keeps_its_latest_dead_letters(bench: Any, caplog: pytest.LogCap
 def test_dead_letters_are_deleted_after_their_retention(bench: Any) -> None:
     reject(bench, 2, dead_letter_seconds=0.2)
     channel = bench.channel()
-    inspector = Inspector(channel._server, channel.router)
+    inspector = Inspector(channel.server, channel.router)
 
     deadline = monotonic() + 10
     while inspector.dead_letters(limit=10):
@@ -191,6 +191,6 @@ def test_dead_letters_of_a_deleted_queue_are_listed(bench: Any) -> None:
     channel = bench.channel()
     channel.topology.delete_queue("tasks")
 
-    letters = Inspector(channel._server, channel.router).dead_letters(limit=10)
+    letters = Inspector(channel.server, channel.router).dead_letters(limit=10)
 
     assert [letter.queue for letter in letters] == ["tasks", "tasks"]

@@ -147,3 +147,51 @@ def test_a_later_approval_starts_anew(alice: FlaskClient, job_id: str, move: Mov
 
     assert (job["decision"], job["waiting_for"]["message"]) == (None, "Really?")
     assert decide(alice, job_id, "rejected").status_code == 200
+
+
+FORM = {
+    "type": "object",
+    "properties": {"amount": {"type": "integer", "minimum": 1}, "why": {"type": "string"}},
+    "required": ["amount"],
+    "additionalProperties": False,
+}
+ASK_AMOUNT = AwaitApproval("mail", "How much?", {"approved": "publish", "rejected": "failed"}, form=FORM)
+
+
+def test_the_data_of_a_form_is_checked_by_field_and_reaches_the_job(
+    alice: FlaskClient, move: Move, store: Store
+) -> None:
+    job_id = created_id(alice)
+    move(GoTo("encode"), ASK_AMOUNT)
+
+    asked = alice.get(f"/api/v1/jobs/{job_id}").json["waiting_for"]
+    refused = [
+        problem(decide(alice, job_id, data=data), 422, "invalid_request")["errors"]
+        for data in (None, {"amount": 0, "why": 1}, {"amount": 1, "other": 2})
+    ]
+    accepted = decide(alice, job_id, data={"amount": 3})
+    job = move(End("out"))
+
+    assert asked["form"] == FORM
+    assert refused[0] == {"data": {"amount": ["is missing"]}}
+    assert list(refused[1]["data"]) == ["amount", "why"]
+    assert "'other' was unexpected" in refused[2]["data"][0]
+    assert accepted.status_code == 200
+    assert job.state_history["decision_data"] == {"amount": 3}
+    assert job.state_history["approval"] == {"decision": "approved", "by": "alice"}
+    [entry] = [each.entry for each in store.history(job_id)[0] if each.entry.event_type == "approved"]
+    assert entry.data["data"] == {"amount": 3}
+
+
+def test_a_rejection_needs_no_data(alice: FlaskClient, move: Move) -> None:
+    job_id = created_id(alice)
+    move(GoTo("encode"), ASK_AMOUNT)
+
+    assert decide(alice, job_id, "rejected").status_code == 200
+    assert move(End("out")).state_history["decision_data"] is None
+
+
+def test_an_approval_without_a_form_refuses_data(alice: FlaskClient, job_id: str) -> None:
+    errors = problem(decide(alice, job_id, data={"amount": 3}), 422, "invalid_request")["errors"]
+
+    assert errors == {"data": ["the approval asks for none"]}

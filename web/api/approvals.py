@@ -25,7 +25,7 @@ routes = Routes("approvals", __name__, url_prefix="/api/v1/jobs", description="D
 def approve_job(made: dict[str, Any], job_id: str) -> JobView:
     """Decide the approval that a job waits for; the first decision counts"""
     job = callers_job(job_id)
-    services().store.decide(job, made["decision"], by=caller().name, comment=made["comment"])
+    services().store.decide(job, made["decision"], by=caller().name, comment=made["comment"], data=made["data"])
     return updated_view(job)
 
 

@@ -12,6 +12,7 @@ from avtomatika.schemas.api_requests import LONGEST_COMMENT
 from ..approval_links import ApprovalLink
 from ..routes import Routes
 from ..services import services
+from .input_form import decision_data, fields_of
 from .rendering import notice, page
 
 routes = Routes("approval-page", __name__, url_prefix="/approve", template_folder="templates")
@@ -38,7 +39,9 @@ def decide() -> Response:
         name = _name(request.form.get("name", ""))
         if len(comment) > LONGEST_COMMENT:
             raise InvalidRequestError(f"The comment has {len(comment)} characters; at most {LONGEST_COMMENT} are kept.")
-        services().store.decide(job, decision, by=f"link: {name}", comment=comment or None, token=link.token)
+        data = decision_data(services().store.approval(job, link.token), request.form)
+        by = f"link: {name}"
+        services().store.decide(job, decision, by=by, comment=comment or None, data=data, token=link.token)
     except InvalidRequestError as error:
         return _question(job, sealed, fault=str(error))
     return page("decided.html", decision=decision, name=name)
@@ -68,8 +71,11 @@ def _waiting_job(link: ApprovalLink) -> Job:
 
 def _question(job: Job, sealed: str, *, fault: str | None = None) -> Response:
     status = HTTPStatus.OK if fault is None else HTTPStatus.UNPROCESSABLE_ENTITY
+    asked, form = waiting_for(job), request.form
+    schema = None if asked is None else asked.form
+    fields = () if schema is None else fields_of(schema, None if fault is None else form)
     return page(
-        "approval.html", status=status, job=job, asked=waiting_for(job), link=sealed, fault=fault, given=request.form
+        "approval.html", status=status, job=job, asked=asked, fields=fields, link=sealed, fault=fault, given=form
     )
 
 

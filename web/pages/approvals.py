@@ -14,7 +14,9 @@ from avtomatika.store import JobFilter, Reading, UnreadableJob
 
 from ..api.jobs import callers_job, job_filter
 from ..auth import caller
+from ..problems import status_of
 from ..services import services
+from .input_form import Field, decision_data, fields_of
 from .jobs import blueprint_names, given_filter, load_filter
 from .rendering import page
 from .routes import routes, see_other
@@ -38,7 +40,8 @@ def decide() -> Response:
             raise InvalidRequestError(f"the comment has {len(comment)} characters; at most {LONGEST_COMMENT} are kept")
         job = callers_job(form.get("job", ""))
         decision, token = form.get("decision", ""), form.get("approval", "")
-        services().store.decide(job, decision, by=caller().name, comment=comment or None, token=token)
+        data = decision_data(services().store.approval(job, token), form)
+        services().store.decide(job, decision, by=caller().name, comment=comment or None, data=data, token=token)
     except (ConflictError, InvalidRequestError, NotFoundError) as error:
         return _approvals(fault=error)
     return see_other("pages.show_approvals", decided=job.id)
@@ -50,8 +53,8 @@ def _approvals(*, decided: str | None = None, fault: AvtomatikaError | None = No
     (asked, cursor), counts = services().store.read_together(*_readings(job_filter(loaded, oldest_first=True)))
     return page(
         "approvals.html",
-        status=HTTPStatus.OK if fault is None else HTTPStatus.CONFLICT,
-        asked=asked,
+        status=HTTPStatus.OK if fault is None else status_of(fault) or HTTPStatus.CONFLICT,
+        asked=[(job, wait, _fields(job, wait, is_sent=fault is not None)) for job, wait in asked],
         total=counts.total,
         cursor=cursor,
         given=given,
@@ -61,6 +64,12 @@ def _approvals(*, decided: str | None = None, fault: AvtomatikaError | None = No
         has_files=services().files is not None,
         shows_files=True,
     )
+
+
+def _fields(job: Job, wait: WaitView, *, is_sent: bool) -> Sequence[Field]:
+    """Return the fields of the form of an approval; a form that was sent keeps what the person wrote."""
+    sent = request.form if is_sent and request.form.get("job") == job.id else None
+    return () if wait.form is None else fields_of(wait.form, sent)
 
 
 def _readings(wanted: JobFilter) -> Sequence[Reading[Any]]:

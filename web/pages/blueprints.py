@@ -7,9 +7,11 @@ from flask import Response, request
 from marshmallow import ValidationError
 
 from avtomatika.core.graph.traffic import percentile
+from avtomatika.core.job import Json
 from avtomatika.core.machine.plan_migration import plan_name
 from avtomatika.core.names import is_user_name
 from avtomatika.core.plan import Plan
+from avtomatika.core.value_types import object_type
 from avtomatika.errors import InvalidRequestError, NotFoundError
 from avtomatika.schemas.api_requests import request_schema
 from avtomatika.schemas.responses import creation_path
@@ -19,7 +21,7 @@ from ..api.creation import create, new_job
 from ..auth import caller
 from ..graphs import graph_response
 from ..services import services
-from .input_form import WHOLE, fields_of, input_of
+from .input_form import data_of, fields_of, texts
 from .rendering import page
 from .routes import routes, see_other
 
@@ -53,12 +55,12 @@ def start_job(name: str) -> Response:
     """Start a job with the data of the form"""
     plan = _plan(name)
     try:
-        wanted = request_schema(plan)().load({"initial_data": input_of(plan, request.form)})
+        wanted = request_schema(plan)().load({"initial_data": data_of(_schema(plan), request.form)})
         created = create(new_job(plan, wanted))
     except ValidationError as error:
-        return _blueprint(plan, faults=list(_texts(error.messages_dict)))
+        return _blueprint(plan, faults=list(texts(error.messages_dict)))
     except InvalidRequestError as error:
-        return _blueprint(plan, faults=list(_texts(error.fields)) or [str(error)])
+        return _blueprint(plan, faults=list(texts(error.fields)) or [str(error)])
     return see_other("pages.show_job", job_id=created.job_id)
 
 
@@ -69,16 +71,8 @@ def _plan(name: str) -> Plan:
     return services().plan(name)
 
 
-def _texts(messages: Any, name: str = "") -> Iterator[str]:
-    """Yield the texts of nested messages, each with its field."""
-    if isinstance(messages, Mapping):
-        for field, each in messages.items():
-            yield from _texts(each, name if field == WHOLE else field)
-    elif isinstance(messages, str):
-        yield f"{name}: {messages}" if name else messages
-    else:
-        for each in messages:
-            yield from _texts(each, name)
+def _schema(plan: Plan) -> Mapping[str, Json]:
+    return {} if plan.input is None else object_type(plan.input).schema
 
 
 def _blueprint(plan: Plan, *, faults: Sequence[str] = ()) -> Response:
@@ -89,7 +83,7 @@ def _blueprint(plan: Plan, *, faults: Sequence[str] = ()) -> Response:
         status=422 if faults else 200,
         plan=plan,
         path=creation_path(plan),
-        fields=fields_of(plan, request.form if faults else None),
+        fields=fields_of(_schema(plan), request.form if faults else None, data_type=plan.input),
         faults=faults,
     )
 

@@ -1,17 +1,16 @@
-"""The form for the input of a blueprint, made from the JSON Schema of its type."""
+"""Forms for the input of a blueprint and the data of a decision, made from JSON Schemas."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
 import orjson
 
-from avtomatika.core.plan import Plan
-from avtomatika.core.value_types import object_type
+from avtomatika.core.job import Json, WaitRecord
 from avtomatika.errors import InvalidRequestError
 
-#: The field for the whole input of a blueprint without a type.
-WHOLE = "initial_data"
+#: The field for the whole data, if its schema names none.
+WHOLE = ""
 _KINDS = {"string": "text", "integer": "number", "number": "number", "boolean": "checkbox"}
 
 
@@ -47,15 +46,17 @@ class Field:
             raise InvalidRequestError(f"{self.name} {message}", fields={self.name: [message]}) from None
 
 
-def fields_of(plan: Plan, form: Mapping[str, str] | None = None) -> list[Field]:
-    """Return the fields for the input of *plan*, with the values of *form* if it was sent."""
-    schema = {} if plan.input is None else object_type(plan.input).schema
+def fields_of(
+    schema: Mapping[str, Json], form: Mapping[str, str] | None = None, *, data_type: Any = None
+) -> list[Field]:
+    """Return the fields for data of *schema*, with the values of *form* if it was sent, else the defaults of the
+    *data_type*."""
     properties = schema.get("properties")
     if not isinstance(properties, Mapping) or not properties:
         found = [Field(WHOLE, "json", value="{}", hint="a JSON object")]
     else:
         required = schema.get("required", ())
-        defaults = _defaults(plan.input)
+        defaults = _defaults(data_type)
         found = [_field(str(name), each, name in required, defaults.get(name)) for name, each in properties.items()]
     if form is None:
         return found
@@ -64,12 +65,18 @@ def fields_of(plan: Plan, form: Mapping[str, str] | None = None) -> list[Field]:
     ]
 
 
-def input_of(plan: Plan, form: Mapping[str, str]) -> Any:
-    """Return the input in *form*. Raises InvalidRequestError for text that is not JSON."""
-    values = {field.name: field.read(form) for field in fields_of(plan)}
+def data_of(schema: Mapping[str, Json], form: Mapping[str, str]) -> Any:
+    """Return the data in *form*. Raises InvalidRequestError for text that is not JSON."""
+    values = {field.name: field.read(form) for field in fields_of(schema)}
     if set(values) == {WHOLE}:
         return values[WHOLE] if values[WHOLE] is not None else {}
     return {name: value for name, value in values.items() if value is not None}
+
+
+def decision_data(asked: WaitRecord, form: Mapping[str, str]) -> Any:
+    """Return the data of the decision in *form*, None without a form and for a rejection, which needs none."""
+    schema = asked.details.get("form")
+    return None if schema is None or form.get("decision") == "rejected" else data_of(schema, form)
 
 
 def _defaults(input_type: Any) -> dict[str, str | int | float]:
@@ -88,3 +95,15 @@ def _field(name: str, schema: Any, is_required: bool, default: Any) -> Field:
         return Field(name, "choice", is_required, value, tuple(choices), hint)
     kind = _KINDS.get(str(known.get("type")), "json")
     return Field(name, kind, is_required, value, hint=hint or ("JSON" if kind == "json" else ""))
+
+
+def texts(messages: Any, name: str = "") -> Iterator[str]:
+    """Yield the texts of nested messages, each with its field."""
+    if isinstance(messages, Mapping):
+        for field, each in messages.items():
+            yield from texts(each, name if field in ("initial_data", WHOLE) else field)
+    elif isinstance(messages, str):
+        yield f"{name}: {messages}" if name else messages
+    else:
+        for each in messages:
+            yield from texts(each, name)

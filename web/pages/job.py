@@ -23,6 +23,8 @@ from .routes import routes, see_other
 
 #: Entries of the history on the page.
 _ENTRIES = 500
+#: Maximum age of the figures from which the end of a job is expected: reading them takes round trips.
+_FORECAST_SECONDS = 60.0
 #: Statuses of jobs that are worth another run.
 _RETRIED = frozenset({JobStatus.FAILED, JobStatus.ERROR, JobStatus.CANCELLED, JobStatus.QUARANTINED})
 
@@ -61,6 +63,7 @@ def show_job(job_id: str) -> Response:
         live=facts.live_state,
         reasons=explain(facts),
         waiting=waiting_for(job),
+        left_ms=_left_ms(job, now_ms=facts.now_ms),
         history=[_Told(each, narrate(each.entry), has_failed(each.entry)) for each in entries],
         is_history_cut=len(entries) == _ENTRIES,
         timeline=drawn,
@@ -75,6 +78,15 @@ def show_job(job_id: str) -> Response:
         has_files=services().files is not None,
         shows_files=True,
     )
+
+
+def _left_ms(job: Job, *, now_ms: int) -> int | None:
+    """Return the median of the remaining times of jobs like *job*; None without data, and if it does not run."""
+    plan = services().plans.get(job.blueprint)
+    if plan is None or job.status.is_final or job.status is JobStatus.QUARANTINED:
+        return None
+    traffic = services().store.traffic.of(plan, max_age_seconds=_FORECAST_SECONDS).traffic
+    return traffic.left_for(str(job.current_state), max(now_ms - job.updated_ms, 0))
 
 
 @routes.post("/jobs/<job_id>/cancel")

@@ -28,9 +28,7 @@ def _size(queue: object) -> int:
 def show_queue(name: str) -> Response:
     """Show a queue and its next messages"""
     require_operator()
-    found = services().queues.find(name)
-    messages = services().queues.peek(name, limit=_MESSAGES)
-    letters = services().queues.dead(limit=_LETTERS, queue=name) if found.dead else []
+    found, messages, letters = services().queues.look(name, messages=_MESSAGES, letters=_LETTERS)
     return page("queue.html", queue=found, messages=messages, letters=letters)
 
 

@@ -54,12 +54,13 @@ class Wait:
 @dataclass(frozen=True, slots=True)
 class AwaitApproval:
     """Ask a person; the decision chooses the next state. *integration* names the channel for asking, and is only stored
-    and shown."""
+    and shown. *form* is the JSON Schema of the data that the person gives."""
 
     integration: str
     message: str
     transitions: Mapping[str, str]
     timeout_seconds: float | None = None
+    form: Mapping[str, Json] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -98,11 +98,14 @@ class Actions:
         message: str,
         transitions: Mapping[str, str],
         timeout: Duration | None = None,
+        *,
+        form: object = None,
     ) -> Awaitable[None]:
         """Ask a person *message*; *transitions* maps the possible decisions to states.
 
         Without a decision within *timeout* (seconds or a timedelta), the transition ``timeout`` is taken; without that
-        transition the job fails.
+        transition the job fails. *form* asks for data too: a dataclass, TypedDict, pydantic model, marshmallow schema
+        or JSON Schema of an object. The next handler gets it as ``decision_data``, None if ``rejected`` without data.
         """
         return self._record(
             lambda: AwaitApproval(
@@ -110,6 +113,7 @@ class Actions:
                 message=arguments.text(message, "await_human_approval: the message"),
                 transitions=arguments.transitions(transitions, "await_human_approval"),
                 timeout_seconds=arguments.seconds(timeout, "await_human_approval: timeout"),
+                form=arguments.form(form, "await_human_approval: form"),
             )
         )
 

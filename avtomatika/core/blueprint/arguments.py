@@ -13,6 +13,7 @@ from avtomatika.core.names import is_user_name
 from avtomatika.core.placement.selection import STRATEGIES, Needs, Strategy
 from avtomatika.core.retry import RetryPolicy
 from avtomatika.core.times import LATEST_MS, LONGEST_SECONDS
+from avtomatika.core.value_types import object_type
 from avtomatika.errors import HandlerError
 
 from .output_schema import check_schema
@@ -61,6 +62,19 @@ def schema(value: object, what: str) -> Mapping[str, Json] | None:
     plain: Mapping[str, Json] = as_json(value, what)
     check_schema(plain, what)
     return plain
+
+
+def form(value: object, what: str) -> Mapping[str, Json] | None:
+    """Return the JSON Schema of an object: *value*, or that of a type."""
+    if value is not None and not isinstance(value, Mapping):
+        try:
+            value = object_type(value).schema
+        except TypeError as error:
+            raise HandlerError(f"{what} {error}") from None
+    found = schema(value, what)
+    if found is not None and found.get("type", "object") != "object":
+        raise HandlerError(f"{what} must describe an object, not {found['type']!r}")
+    return found
 
 
 def retry(value: object, what: str) -> RetryPolicy | None:

@@ -7,6 +7,7 @@ once. References are resolved inside the schema only; nothing is fetched.
 import json
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
+from itertools import islice
 from typing import Any, NamedTuple
 
 from avtomatika.core.job import Json
@@ -16,6 +17,7 @@ from avtomatika.errors import HandlerError
 _KEPT = 256
 #: Messages of the validator repeat the value, so they are cut at this length.
 _LONGEST_MESSAGE = 500
+_MOST_FAULTS = 20
 
 
 class Fault(NamedTuple):
@@ -29,6 +31,22 @@ def check_schema(schema: Mapping[str, Json], name: str) -> None:
     """Raise HandlerError if *schema*, called *name* in the message, is not a valid JSON Schema."""
     if (problem := _compiled(_canonical(schema))[1]) is not None:
         raise HandlerError(f"{name} is not a valid JSON Schema: {problem}")
+
+
+def faults_by_field(data: Json, schema: Mapping[str, Json]) -> dict[str, list[str]]:
+    """Return the violations of *schema* in *data* by dotted field, ``""`` for the whole data; at most 20 of them."""
+    validator, problem = _compiled(_canonical(schema))
+    if validator is None:
+        return {"": [f"the schema is invalid: {problem}"]}
+    faults: dict[str, list[str]] = {}
+    for each in islice(validator.iter_errors(data), _MOST_FAULTS):
+        field = str(each.json_path).removeprefix("$").removeprefix(".")
+        if each.validator == "required":
+            missing = (name for name in each.validator_value if name not in each.instance)
+            faults.update({f"{field}.{name}".removeprefix("."): ["is missing"] for name in missing})
+        else:
+            faults.setdefault(field, []).append(_shortened(str(each.message)))
+    return faults
 
 
 def fault_in(data: Json, schema: Mapping[str, Json]) -> Fault | None:

@@ -1,10 +1,10 @@
 """The wait of a job, for display: a time, a person, a child job."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from avtomatika.core.job import Job
+from avtomatika.core.job import Job, Json
 from avtomatika.core.machine.waits import decisions
 
 
@@ -12,8 +12,8 @@ from avtomatika.core.machine.waits import decisions
 class WaitView:
     """A wait from *since_ms* to *until_ms* (None without a limit), in milliseconds since the epoch of the server.
 
-    An approval has a *message*, the *integration* of its handler and the possible *decisions*; a child has its
-    *child_id*.
+    An approval has a *message*, the *integration* of its handler, the possible *decisions* and the JSON Schema of the
+    data that it asks for, its *form*; a child has its *child_id*.
     """
 
     kind: Literal["timer", "approval", "child"]
@@ -22,6 +22,7 @@ class WaitView:
     integration: str | None = None
     message: str | None = None
     decisions: Sequence[str] | None = None
+    form: Mapping[str, Json] | None = None
     child_id: str | None = None
 
 
@@ -47,6 +48,7 @@ def waiting_for(job: Job) -> WaitView | None:
                 integration=details["integration"],
                 message=details["message"],
                 decisions=decisions(wait),
+                form=details.get("form"),
             )
         case "child":
             return WaitView(kind="child", since_ms=since_ms, child_id=details["child_id"])

@@ -5,10 +5,12 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from avtomatika.core.blueprint.action_types import AwaitApproval, RunBlueprint, Wait
+from avtomatika.core.blueprint.output_schema import faults_by_field
 from avtomatika.core.events import ChildEnded, ChildQuarantined, Decision, TimeReached
 from avtomatika.core.job import HistoryEntry, Job, JobStatus, Json, Parent, WaitRecord
 from avtomatika.core.plan import Plan
 from avtomatika.core.step import SendWebhook, Step
+from avtomatika.errors import InvalidRequestError
 
 from .moves import end, enter_state, error, ignore, notify_parent, quarantine
 from .task_results import merged
@@ -44,6 +46,8 @@ def await_approval(plan: Plan, job: Job, action: AwaitApproval) -> Step:
     asked: dict[str, Json] = {"integration": action.integration, "message": action.message}
     if action.timeout_seconds is not None:
         asked["timeout_seconds"] = action.timeout_seconds
+    if action.form is not None:
+        asked["form"] = action.form
     wait = _new_wait(job, "approval", action.transitions, asked)
     timers = () if action.timeout_seconds is None else (wait_timer(plan, job, wait, action.timeout_seconds),)
     entry = HistoryEntry("approval_requested", state=wait.state, data={**asked, "decisions": decisions(wait)})
@@ -96,15 +100,40 @@ def decision_data(event: Decision) -> dict[str, Json]:
     return data if event.comment is None else {**data, "comment": event.comment}
 
 
+def check_decision(wait: WaitRecord, decision: str, data: Json) -> None:
+    """Raise InvalidRequestError if *decision* is not offered, or if its *data* does not fit the form of the approval.
+
+    Without a form there is no data; ``rejected`` needs none.
+    """
+    if decision not in decisions(wait):
+        known = ", ".join(decisions(wait))
+        message = f"{decision!r} is not one of the decisions {known}"
+        raise InvalidRequestError(message, fields={"decision": [f"must be one of: {known}"]})
+    form = wait.details.get("form")
+    if form is None and data is not None:
+        raise InvalidRequestError("the approval asks for no data", fields={"data": ["the approval asks for none"]})
+    if form is None or (data is None and decision == "rejected"):
+        return
+    faults = faults_by_field({} if data is None else data, form)
+    if faults:
+        words = "; ".join(f"{field} {texts[0]}".strip() for field, texts in faults.items())
+        raise InvalidRequestError(f"the data of the decision: {words}", fields={"data": faults.get("", faults)})
+
+
 def decided(plan: Plan, job: Job, event: Decision, *, queue: str | None) -> Step:
-    """Continue after a person's decision, stored as ``state_history["approval"]``."""
+    """Continue after a person's decision, stored as ``state_history["approval"]``, and ``decision_data`` if the
+    approval has a form."""
     wait = job.wait
     if wait is None or wait.token != event.token or wait.kind != "approval":
         return ignore(job, event, "the job no longer waits for this decision")
     if event.decision not in decisions(wait):
         return ignore(job, event, f"not a decision here: {', '.join(decisions(wait))}")
     data = decision_data(event)
-    job = job.evolve(state_history={**job.state_history, "approval": data}, error=None)
+    kept = {**job.state_history, "approval": data}
+    if "form" in wait.details:
+        kept["decision_data"] = event.data
+        data = {**data, "data": event.data}
+    job = job.evolve(state_history=kept, error=None)
     event_type = event.decision if event.decision in _DECISIONS else "decided"
     return _EndedWait(plan, job, wait, queue).enter_state(event_type, data, event.decision)
 

@@ -44,7 +44,14 @@ _EVENTS: MessageKinds[Event] = MessageKinds(
         "time_reached": (events.TimeReached, (_JOB_ID, identifier("token"))),
         "decision": (
             events.Decision,
-            (_JOB_ID, identifier("token"), identifier("decision"), text("by"), or_null(text("comment"))),
+            (
+                _JOB_ID,
+                identifier("token"),
+                identifier("decision"),
+                text("by"),
+                or_null(text("comment")),
+                or_null(json_object("data")),
+            ),
         ),
         "child_ended": (
             events.ChildEnded,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Callable
 
@@ -161,3 +162,23 @@ def test_somebody_elses_job_is_not_decided(app: Flask, browser: FlaskClient, job
     assert job is not None
     assert f"No job &#39;{job_id}&#39;" in response.text
     assert store.live_state(job).decision is None
+
+
+def test_the_form_of_an_approval_is_filled_on_the_page(browser: FlaskClient, alice: FlaskClient, move: Move) -> None:
+    form = {"type": "object", "properties": {"amount": {"type": "integer"}, "why": {}}, "required": ["amount"]}
+    created_id(alice)
+    move(GoTo("encode"), AwaitApproval("mail", "How much?", {"approved": "publish", "rejected": "failed"}, form=form))
+    log_in(browser, "token-of-alice-in-tests")
+
+    asked = browser.get("/approvals").text
+    wrong = decide(browser, **{"data.amount": "1.5", "data.why": '"I <want> it"'})
+    right = decide(browser, **{"data.amount": "15"})
+    decided = move(End("out"))
+
+    assert re.search(r'<input name="data.amount" value="" inputmode="decimal" required', asked)
+    assert 'value="rejected" formnovalidate' in asked
+    assert (wrong.status_code, right.status_code) == (422, 303)
+    assert "amount 1.5 is not of type" in html.unescape(wrong.text)
+    assert 'name="data.amount" value="1.5"' in wrong.text
+    assert "I &lt;want&gt; it" in wrong.text
+    assert decided.state_history["decision_data"] == {"amount": 15}

@@ -92,7 +92,7 @@ def test_the_form_starts_a_job_of_the_client(browser: FlaskClient, store: Store)
     log_in(browser, "token-of-alice-in-tests")
 
     response = send(browser, "film", title=" Dune ", minutes="", quality="low", is_public="on", tags='["new"]')
-    without_type = send(browser, "video", initial_data='{"quality": "low"}')
+    without_type = send(browser, "video", **{"": '{"quality": "low"}'})
 
     assert (response.status_code, without_type.status_code) == (303, 303)
     jobs = [store.load(each.headers["Location"].removeprefix("/jobs/")) for each in (response, without_type)]

@@ -25,9 +25,8 @@ PATHS = (
     "/queues/encode",
     "/dead-letters",
 )
-#: The check of the session is one round trip; a page takes two, with exceptions.
+#: The check of the session is one round trip; a page takes two.
 MOST_TRIPS = 3
-EXCEPTIONS = {"/queues/encode": 9, "/dead-letters": 4}
 #: Jobs that a script examines at most, with a command for each.
 EXAMINED = {"/blueprints/video": 2000}
 #: The least of some attempts: the clock of the server is read from time to time.
@@ -67,7 +66,7 @@ def test_pages_cost_the_same_with_100_and_with_5000_jobs(
         measured.append({path: costs(redis_url, lambda path=path: browser.get(path)) for path in paths})
 
     few, many = measured
-    assert {path: cost[0] for path, cost in many.items() if cost[0] > EXCEPTIONS.get(path, MOST_TRIPS)} == {}
+    assert {path: cost[0] for path, cost in many.items() if cost[0] > MOST_TRIPS} == {}
     for path in paths:
         (_, commands, size), (_, more_commands, more_size) = few[path], many[path]
         assert more_commands <= commands + EXAMINED.get(path, 20), path
