@@ -79,6 +79,7 @@ ONLY_IN = {
     "httpx": {"client"},
     "environs": {"environment"},
     "jsonschema": {"core"},
+    "cronsim": {"core"},
     "itsdangerous": {"web"},
 }
 #: The only places that may read Settings.

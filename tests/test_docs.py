@@ -56,9 +56,9 @@ pytestmark = pytest.mark.docs
 
 README = ROOT / "README.md"
 CONTRIBUTING = ROOT / "CONTRIBUTING.md"
-ARCHITECTURE, BLUEPRINTS, WORKERS, FILES, HTTP, OPERATIONS, CELERY, TASKS = (
+ARCHITECTURE, BLUEPRINTS, WORKERS, FILES, HTTP, OPERATIONS, CELERY, TASKS, SCHEDULES = (
     ROOT / "docs" / f"{name}.md"
-    for name in ("architecture", "blueprints", "workers", "files", "http", "operations", "celery", "tasks")
+    for name in ("architecture", "blueprints", "workers", "files", "http", "operations", "celery", "tasks", "schedules")
 )
 #: Commands for the reader's machine; the tests below run the rest.
 SET_UP = ("make ", ". .venv/bin/activate", "mkdir -p /tmp/shop/")
@@ -176,6 +176,19 @@ def test_the_questions_of_the_readme_are_answered(shop: Up) -> None:
 @pytest.mark.faults
 def test_the_examples_of_the_guides_say_what_is_shown(examples: Up) -> None:
     check_what_is_said(examples, BLUEPRINTS, OPERATIONS)
+
+
+@pytest.mark.faults
+def test_the_commands_of_the_guide_to_schedules_run_beside_its_file_and_its_code(tmp_path: Path) -> None:
+    save_files(SCHEDULES, tmp_path)
+    [file] = [block for block in blocks(SCHEDULES) if block.language == "toml"]
+    (tmp_path / "schedules.toml").write_text(file.text)
+    for up in _running(tmp_path):
+        check_what_is_said(up, SCHEDULES)
+        with Client(up.url, (tmp_path / "var" / "client_token").read_text()) as client:
+            sources = {each["name"]: each["source"] for each in client.schedules()}
+
+        assert sources == {"report": "code", "weekly": "file", "poll": "file"}
 
 
 @pytest.mark.faults

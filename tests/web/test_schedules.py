@@ -108,7 +108,7 @@ def test_a_paused_schedule_has_no_next_tick(api: Client, store: Store) -> None:
 
 def test_a_backfill_runs_the_ticks_that_have_not_run(api: Client, store: Store) -> None:
     api.put_schedule("report", DAILY)
-    start = datetime(2026, 10, 23, 7, tzinfo=UTC).replace(hour=5)
+    start = datetime(2025, 10, 24, 5, tzinfo=UTC)
     end = start + timedelta(days=4)
 
     planned = api.backfill("report", start, end, dry_run=True)
@@ -116,7 +116,7 @@ def test_a_backfill_runs_the_ticks_that_have_not_run(api: Client, store: Store) 
     first = api.backfill("report", start, end - timedelta(days=2))
     whole = api.backfill("report", start, end)
 
-    times = ["2026-10-23T05", "2026-10-24T05", "2026-10-25T06", "2026-10-26T06"]
+    times = ["2025-10-24T05", "2025-10-25T05", "2025-10-26T06", "2025-10-27T06"]
     assert [run["scheduled_at"][:13] for run in planned] == [run["scheduled_at"][:13] for run in whole] == times
     assert {(run["job_id"], run["existing"]) for run in planned} == {(None, False)}
     assert [run["existing"] for run in whole] == [True, True, False, False]

@@ -11,7 +11,7 @@ from ..services import services
 from .rendering import page
 from .routes import routes, see_other
 
-_TICKS = 3
+_TICKS = 2
 
 
 @routes.get("/schedules")

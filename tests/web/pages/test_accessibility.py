@@ -16,13 +16,22 @@ from .hostile import HOSTILE, Move, with_data, with_names
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-LISTS = ("/", "/jobs", "/approvals", "/blueprints", "/workers", "/queues", "/dead-letters")
+LISTS = ("/", "/jobs", "/approvals", "/blueprints", "/workers", "/queues", "/schedules", "/dead-letters")
 NARROW = {"width": 390, "height": 844}
 
 
 @pytest.mark.faults
 @pytest.mark.timeout(600)
-def test_axe_finds_nothing_serious_in_light_and_dark(url: str, jobs: dict[str, str], chromium: Browser) -> None:
+def test_axe_finds_nothing_serious_in_light_and_dark(
+    url: str, jobs: dict[str, str], operator: FlaskClient, chromium: Browser
+) -> None:
+    for name, blueprint in {"report": "nightly", "poll": "video"}.items():
+        assert (
+            operator.put(f"/api/v1/schedules/{name}", json={"blueprint": blueprint, "interval": "1h"}).status_code
+            == 200
+        )
+    operator.post("/api/v1/schedules/poll/pause", json={})
+    operator.post("/api/v1/schedules/report/run", json={})
     page = chromium.new_page()
     reports = Reports(page)
     page.goto(login_link(url, "/"))

@@ -53,6 +53,22 @@ def page(studio: tuple[Installation, str], chromium: Browser) -> Iterator[Page]:
     assert reports.found == []
 
 
+def test_a_schedule_shows_the_time_here_and_is_paused_and_run(page: Page, client: Client) -> None:
+    wanted = {"blueprint": "film", "daily_at": "07:00", "timezone": "Asia/Kolkata", "initial_data": {"title": "Dune"}}
+    client.put_schedule("nightly", wanted)
+    page.get_by_role("link", name="Schedules").click()
+
+    assert "07:00:00 IST" in page.locator("time[data-here]").first.inner_text()
+    assert page.get_by_text("1:30 AM here").count() == 2  # Chromium's zone is UTC
+    page.get_by_role("button", name="Pause nightly").click()
+    page.get_by_role("button", name="Resume nightly").click()
+    page.get_by_role("button", name="Run nightly").click()
+    page.get_by_role("heading", level=1).wait_for()
+
+    assert client.schedule("nightly")["last_job_id"] == page.url.rpartition("/")[2]
+    client.remove_schedule("nightly")
+
+
 def test_a_film_from_the_form_to_its_approval(page: Page) -> None:
     page.get_by_role("link", name="Blueprints").click()
     page.get_by_role("link", name="film").click()

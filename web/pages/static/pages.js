@@ -30,13 +30,14 @@ function update(root, fresh) {
   }
 }
 
-// Times in the zone of a schedule, followed by the viewer's.
+// Times in the zone of a schedule, each followed by the viewer's if that differs.
 function showHere(root) {
+  const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
   for (const time of root.querySelectorAll("time[data-here]")) {
-    const here = document.createElement("span");
-    here.className = "quiet small";
-    here.textContent = ` ${new Date(time.dateTime).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "medium" })} here`;
-    time.after(here);
+    if (time.dataset.here !== zone) {
+      const here = new Date(time.dateTime).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });
+      time.after(Object.assign(document.createElement("div"), { className: "quiet small", textContent: `${here} here` }));
+    }
   }
 }
 showHere(document);
