@@ -26,13 +26,14 @@ from click.testing import CliRunner
 from avtomatika.cli.main import cli
 
 from .support.cli import as_process, clean_environment
-from .support.documents import shell_environment
+from .support.documents import blocks, shell_environment
 from .support.ports import free_port
 from .support.processes import REPOSITORY, Process
 from .support.servers import OwnServer
 from .support.waiting import wait_until
 
 DEPLOY = REPOSITORY / "deploy"
+GUIDE = REPOSITORY / "docs" / "deploy.md"
 PHOTO = REPOSITORY / "examples" / "photo"
 COMPOSE = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]
 SECRETS = {
@@ -112,9 +113,31 @@ def test_every_command_exists(command: str) -> None:
     assert done.exit_code == 0, done.output
 
 
-def test_the_files_name_all_processes() -> None:
-    for name, parts in DEPLOYMENTS.items():
-        assert {"web", "orchestrator", "worker"} <= parts().keys(), name
+def test_the_guide_names_what_exists() -> None:
+    lines = [line for block in blocks(GUIDE) if block.language == "console" for line in block.text.splitlines()]
+    ours = [found[0] for line in lines for found in re.finditer(r"(?<![\w/'\[-])avtomatika [a-z][^&|]*", line)]
+    ours = [command for command in ours if not command.startswith("avtomatika exec")]
+    files = {word for line in lines for word in re.findall(r"(?<!/)\bdeploy/[\w./*-]+", line)} - _MADE
+
+    assert len(ours) > 5
+    for command in ours:
+        test_every_command_exists(command)
+    assert [name for name in files if not list(REPOSITORY.glob(name))] == []
+
+
+#: Files that a reader of the guide makes, and a deployment called web.
+_MADE = {"deploy/.env", "deploy/kubernetes/secrets.env", "deploy/web"}
+
+
+def test_the_guide_makes_all_secrets(tmp_path: Path) -> None:
+    (block,) = [block for block in blocks(GUIDE) if block.language == "sh"]
+
+    subprocess.run(["bash", "-c", block.text], cwd=tmp_path, check=True)
+
+    made = dict(line.split("=") for line in (tmp_path / "secrets.env").read_text().splitlines())
+    assert made.keys() == SECRETS.keys()
+    assert all(re.fullmatch("[0-9a-f]{48}", value) for value in made.values())
+    assert (tmp_path / "secrets.env").stat().st_mode & 0o077 == 0
 
 
 @pytest.mark.parametrize("file", DOCKERFILES, ids=["installation", "project"])
@@ -220,6 +243,7 @@ def test_the_processes_of_a_deployment_run_the_demo(
     name: str, started: Callable[..., Process], tmp_path: Path, own_server: OwnServer
 ) -> None:
     parts, port, http_port, health_port = DEPLOYMENTS[name](), free_port(), free_port(), free_port()
+    assert {"web", "orchestrator", "worker"} <= parts.keys()
     project, data = shutil.copytree(PHOTO, tmp_path / "app"), tmp_path / "data"
     data.mkdir()
     ports = {8080: http_port, 8081: health_port}

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
+import sysconfig
+import venv
+from collections.abc import Iterator
 from configparser import ConfigParser
 from pathlib import Path
 from zipfile import ZipFile
 
 import pytest
+import requests
+
+from .support.cli import clean_environment
+from .support.processes import Process
 
 ROOT = Path(__file__).resolve().parent.parent
 #: Sources of a wheel.
@@ -120,3 +128,67 @@ def test_the_command_runs_from_both(place: str, request: pytest.FixtureRequest, 
     said = run([sys.executable, "-m", "avtomatika.cli", "blueprints", "--help"], tmp_path, PYTHONPATH=str(folder))
 
     assert "routes" in said
+
+
+@pytest.fixture
+def installed(wheel: Path, tmp_path: Path) -> Path:
+    """The programs of a fresh environment with the wheel; dependencies are those of this one, without an index."""
+    venv.create(tmp_path / "venv", with_pip=True)
+    programs = tmp_path / "venv" / "bin"
+    run([str(programs / "pip"), "install", "--no-index", "--no-deps", str(wheel)], tmp_path)
+    (packages,) = (tmp_path / "venv" / "lib").glob("python*/site-packages")
+    (packages / "dependencies.pth").write_text(sysconfig.get_path("purelib"))  # not its .pth files: not this checkout
+    return programs
+
+
+@pytest.fixture
+def shop(installed: Path, tmp_path: Path) -> Iterator[tuple[Path, str]]:
+    """A new project in an empty folder, with everything running, and the URL of its pages with a link to log in."""
+    (tmp_path / "empty").mkdir()
+    run([str(installed / "avtomatika"), "new", "shop"], tmp_path / "empty", **_ALONE)
+    folder = tmp_path / "empty" / "shop"
+    environment = clean_environment() | _ALONE
+    up = Process([installed / "avtomatika", "up"], folder, environment, log=folder / "up.log")
+    try:
+        up.wait_until(lambda: "log in once:" in up.log or not up.is_running, 90)
+        assert up.is_running, up.log
+        (link,) = re.findall(r"log in once: +(\S+)", up.log)
+        yield folder, link
+        assert up.end() == 0
+    finally:
+        up.kill()
+
+
+#: Only installed packages are found.
+_ALONE = {"PYTHONPATH": "", "PYTHONSAFEPATH": "1"}
+
+
+@pytest.mark.faults
+def test_an_installed_wheel_runs_a_new_project(shop: tuple[Path, str], installed: Path) -> None:
+    folder, link = shop
+    where = run([str(installed / "python"), "-c", LOOK], folder, **_ALONE).split()
+    command = [str(installed / "avtomatika"), "jobs", "submit", "shop", "name=Ada", "--wait"]
+
+    said = run(command, folder, **_ALONE)
+    tested = run([str(installed / "python"), "-m", "pytest", "-q", "-p", "no:cacheprovider"], folder, **_ALONE)
+    with requests.Session() as browser:
+        page = browser.get(link, timeout=30)
+        assets = re.findall(r'(?:href|src)="(/static/[^"]+)"', page.text)
+        found = [browser.get(requests.compat.urljoin(link, asset), timeout=30).status_code for asset in assets]
+
+    assert all("/venv/" in file for file in where)
+    assert "job_finished" in said
+    assert "3 passed" in tested
+    assert (page.status_code, {*found}) == (200, {200})
+
+
+def test_the_requirements_of_a_new_project_are_the_wheel(wheel: Path, tmp_path: Path) -> None:
+    """The README of a project builds it into ``wheels/``."""
+    run([sys.executable, "-m", "avtomatika.cli", "new", "shop"], tmp_path, PYTHONPATH=str(ROOT))
+    (tmp_path / "shop" / "wheels").mkdir()
+    shutil.copy(wheel, tmp_path / "shop" / "wheels")
+    install = [sys.executable, "-m", "pip", "install", "--dry-run", "--no-index", "--no-deps", "--ignore-installed"]
+
+    said = run([*install, "-r", "requirements.txt"], tmp_path / "shop")
+
+    assert "Would install avtomatika-" in said
