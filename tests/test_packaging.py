@@ -170,6 +170,7 @@ def test_an_installed_wheel_runs_a_new_project(shop: tuple[Path, str], installed
     command = [str(installed / "avtomatika"), "jobs", "submit", "shop", "name=Ada", "--wait"]
 
     said = run(command, folder, **_ALONE)
+    shown = run([str(installed / "avtomatika"), "top"], folder, **_ALONE)
     tested = run([str(installed / "python"), "-m", "pytest", "-q", "-p", "no:cacheprovider"], folder, **_ALONE)
     with requests.Session() as browser:
         page = browser.get(link, timeout=30)
@@ -178,6 +179,7 @@ def test_an_installed_wheel_runs_a_new_project(shop: tuple[Path, str], installed
 
     assert all("/venv/" in file for file in where)
     assert "job_finished" in said
+    assert "shop-worker-1" in shown
     assert "3 passed" in tested
     assert (page.status_code, {*found}) == (200, {200})
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from ..support.cli import Run, Up, in_process
+from ..support.cli import Run, Up, clean_environment, in_process
 from ..support.object_storage import ObjectStorage
+from ..support.processes import AVTOMATIKA
+from ..support.terminal import on_terminal
 
 BLUEPRINT = """
 from avtomatika import Blueprint
@@ -96,6 +99,20 @@ def test_a_file_is_uploaded_for_later_or_for_a_job(run: Run, running: Up, cloud:
     assert cloud.read(later) == cloud.read(of_job) == b"hello"
     assert "/g0-uploads/operator/" in later
     assert f"/{job_id}/uploads/" in of_job
+
+
+def test_transfers_show_their_progress_on_a_terminal_only(run: Run, running: Up, tmp_path: Path) -> None:
+    (tmp_path / "large.bin").write_bytes(bytes(3_000_000))
+    job_id = run("jobs", "submit", "video", "video=@movie.txt").stdout.strip()
+    put = ("files", "put", "--job", job_id, str(tmp_path / "large.bin"))
+    get = ("files", "get", job_id, "large.bin", str(tmp_path / "copy.bin"))
+
+    shown = [on_terminal((*AVTOMATIKA, *each), running.folder, clean_environment()) for each in (put, get)]
+    plain = run(*put)
+
+    assert [code for code, _ in shown] == [0, 0], shown
+    assert all(re.search(r"large\.bin +\[#+\] +100%", text) for _, text in shown), shown
+    assert (plain.code, plain.stderr) == (0, "")
 
 
 @pytest.mark.faults

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
-import pty
-import struct
-import subprocess
-import termios
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +13,7 @@ from avtomatika.store import Store
 
 from ..support.cli import Run, clean_environment
 from ..support.processes import AVTOMATIKA
+from ..support.terminal import read_from, started_on_terminal
 from ..support.waiting import wait_until
 
 
@@ -59,28 +56,19 @@ def test_the_slowest_job_is_the_first(run: Run, busy_url: str) -> None:
 
 @pytest.mark.parametrize("no_color", ["", "1"])
 def test_on_a_terminal_it_updates_until_interrupted(project: Path, busy_url: str, no_color: str) -> None:
-    leader, follower = pty.openpty()
-    fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
-    environment = {**clean_environment(), "REDIS_URL": busy_url, "TERM": "xterm-256color", "NO_COLOR": no_color}
-    command = (*AVTOMATIKA, "top", "--interval", "0.5")
-    process = subprocess.Popen(
-        command, cwd=project, env=environment, stdin=follower, stdout=follower, stderr=follower, start_new_session=True
-    )
-    os.close(follower)
+    environment = clean_environment() | {"REDIS_URL": busy_url, "NO_COLOR": no_color}
+    leader, process = started_on_terminal((*AVTOMATIKA, "top", "--interval", "0.5"), project, environment)
     shown = bytearray()
 
     def has_two_frames() -> bool:
-        shown.extend(os.read(leader, 65_536))
+        shown.extend(read_from(leader))
         return shown.count(b"slowest job") >= 2
 
     try:
         wait_until(has_two_frames, 60, lambda: shown.decode(errors="replace"))
-        process.send_signal(2)
-        while process.poll() is None:
-            try:
-                shown.extend(os.read(leader, 65_536))
-            except OSError:  # the terminal has no more writer
-                break
+        process.send_signal(signal.SIGINT)
+        while chunk := read_from(leader):
+            shown += chunk
         assert process.wait(30) == 0
     finally:
         process.kill()

@@ -79,9 +79,12 @@ def test_a_file_goes_up_and_comes_down_byte_by_byte(
     source.write_bytes(body)
     job_id = alice.submit("video")["job_id"]
 
-    uri = alice.upload(source, job_id=job_id)
-    path = alice.download(job_id, "mövie 1.mp4", tmp_path / "copy.mp4")
+    sent, received = list[tuple[int, int]](), list[tuple[int, int]]()
+    uri = alice.upload(source, job_id=job_id, on_progress=lambda *done: sent.append(done))
+    path = alice.download(job_id, "mövie 1.mp4", tmp_path / "copy.mp4", on_progress=lambda *done: received.append(done))
 
+    assert {done[-1] for done in (sent, received) if size} <= {(size, size)}
+    assert all(done == sorted(done) for done in (sent, received))
     assert cloud.read(uri) == path.read_bytes() == body
     assert [each["uri"] for each in alice.files(job_id)] == [uri]
 
