@@ -166,7 +166,7 @@ def test_an_object_replaced_during_its_download_is_reported_with_both_etags(
 ) -> None:
     for size in (100, LARGE):
         uri = cloud.put(inputs, "film.mp4", b"a" * size)
-        files = begin_badly(film=uri)
+        files = begin_badly(size=size, film=uri)
 
         def replace_it(method: str, path: str, size: int = size) -> None:
             if method == "GET":
