@@ -7,7 +7,7 @@ from flask import Response, jsonify
 from werkzeug import Response as BaseResponse
 
 from avtomatika.core.graph.job_path import JobPath
-from avtomatika.errors import AvtomatikaError
+from avtomatika.errors import AvtomatikaError, NotFoundError
 
 from ..api import events, files, streams
 from ..api.jobs import callers_job, whole_history
@@ -55,6 +55,16 @@ def show_value(job_id: str, part: str) -> Response:
         "error": job.error,
     }
     return jsonify(values[part])
+
+
+@routes.get("/jobs/<job_id>/history/<int:seq>.json")
+def show_entry(job_id: str, seq: int) -> Response:
+    """Show the data of a history entry as JSON"""
+    job = callers_job(job_id)
+    found, _ = services().store.history(job.id, after=max(seq - 1, 0), limit=1)
+    if not found:
+        raise NotFoundError("history entry", str(seq))
+    return jsonify(found[0].entry.data)
 
 
 @routes.get("/jobs/<job_id>/files")

@@ -1,4 +1,4 @@
-// What the pages do beyond reading: parts that change while one looks, streams, copying, confirmations, searching.
+// What the pages do beyond reading: parts that change while one looks, streams, copying, confirmations. Trees are in trees.js.
 
 const parse = (text) => new DOMParser().parseFromString(text, "text/html");
 
@@ -26,6 +26,7 @@ function update(root, fresh) {
     remember(next, ...next.querySelectorAll("[id]"));
     section.replaceWith(next);
     showHere(next);
+    document.dispatchEvent(new CustomEvent("updated", { detail: next }));
     for (const id of open) document.getElementById(id)?.setAttribute("open", "");
   }
 }
@@ -129,18 +130,22 @@ for (const part of document.querySelectorAll("[data-load]")) {
 
 document.querySelector("form[data-continue]")?.submit();
 
-// A search in a tree: show the items that contain the text, and what they are in.
-for (const tree of document.querySelectorAll("[data-searchable]")) {
-  const items = [...tree.querySelectorAll("li")];
-  if (items.length < 8) continue;
-  const field = Object.assign(document.createElement("input"), { type: "search", placeholder: "search", ariaLabel: "Search" });
-  tree.before(field);
-  field.addEventListener("input", () => {
-    const text = field.value.toLowerCase();
-    for (const item of items) item.hidden = text !== "" && !item.textContent.toLowerCase().includes(text);
-    if (text) for (const item of items) if (!item.hidden) item.querySelector(":scope > details")?.setAttribute("open", "");
-  });
-}
+// For trees.js too. Copy text; also on pages without TLS, where browsers have no clipboard for scripts.
+globalThis.copyText = async (text) => {
+  try {
+    await navigator.clipboard.writeText(text);
+    return true;
+  } catch {
+    const area = Object.assign(document.createElement("textarea"), { value: text, className: "visually-hidden" });
+    const before = document.activeElement;
+    document.body.append(area);
+    area.select();
+    const isCopied = document.execCommand("copy");
+    area.remove();
+    before?.focus();
+    return isCopied;
+  }
+};
 
 for (const form of document.querySelectorAll("form[data-confirm]")) {
   form.addEventListener("submit", (event) => confirm(form.dataset.confirm) || event.preventDefault());
@@ -150,8 +155,7 @@ for (const element of document.querySelectorAll("[data-copy]")) {
   element.title = "Click to copy";
   element.tabIndex = 0;
   const copy = async () => {
-    await navigator.clipboard?.writeText(element.textContent);
-    element.title = "Copied";
+    if (await copyText(element.textContent)) element.title = "Copied";
   };
   element.addEventListener("click", copy);
   element.addEventListener("keydown", (event) => event.key === "Enter" && copy());
