@@ -177,7 +177,7 @@ def test_scripts_of_jobs(stage: Callable[..., Stage], foreign_keys: ForeignKeys)
     house.turn_until_status(other_id, "cancelled")
     with house.connection.channel() as channel:
         message = channel.basic_get("avt.webhooks")
-        records = WebhookRecords(channel._server, channel.router, keyring=house.store.keyring)
+        records = WebhookRecords(channel.server, channel.router, keyring=house.store.keyring)
         records.settled(
             message.delivery_tag, wire.load_webhook(message.body, records.keyring.secret), HistoryEntry("x")
         )
@@ -231,7 +231,7 @@ def test_scripts_of_queues(stage: Callable[..., Stage], foreign_keys: ForeignKey
         channel.settle([Outgoing("work", "q", "{}")], ())
         channel.basic_get("q").reject(requeue=True)
         channel.basic_get("q").reject()
-        survey = Inspector(channel._server, channel.router)
+        survey = Inspector(channel.server, channel.router)
         survey.requeue(survey.dead_letters(limit=1)[0])
         Queue("mortal", expires=60, message_ttl=60)(channel).declare()
         Queue("news", Exchange("news", "fanout"))(channel).declare()
