@@ -121,6 +121,7 @@ class Settings:
     #: None: text on a terminal, else json.
     log_format: str | None = variable(choice, "LOG_FORMAT", words=("json", "text"))
     log_level: str = variable(choice, "LOG_LEVEL", "INFO", words=_LOG_LEVELS)
+    access_log: str = variable(choice, "ACCESS_LOG", "true", words=("true", "false"))
 
     @classmethod
     def from_environment(cls) -> Self:

@@ -6,10 +6,10 @@ Gunicorn reads the names below and uses its defaults for others (``WEB_CONCURREN
 import os
 import resource
 
+from avtomatika.logs import logging_config
 from avtomatika.settings import Settings
 
 from .address import LISTEN_VARIABLE
-from .logs import logging_config
 from .main import read_dotenv
 from .parent import end_with_parent
 

@@ -9,7 +9,7 @@ from threading import Event
 
 import click
 
-from avtomatika import broker
+from avtomatika import broker, logs, tracing
 from avtomatika.broker.backoff import Backoff
 from avtomatika.core.blueprint.blueprint import Blueprint
 from avtomatika.core.blueprint.job_context import ClientInfo
@@ -31,7 +31,6 @@ from avtomatika.store import Keyring, RedisData, Store, Sweeper, WorkerRegistry
 from avtomatika.store.cleanups import CleanupTimes
 from avtomatika.tokens import Clients, Workers
 
-from . import logs
 from .arguments import blueprints_option
 from .background_loops import cleanup_rules, delivering_webhooks, removing_files
 from .environment import join_local
@@ -124,6 +123,7 @@ def _run(blueprints: Sequence[Blueprint], queues: Sequence[str], settings: Setti
         for orchestrator in running:
             orchestrator.stop()
 
+    tracing.start("avtomatika-orchestrator")
     _reduce_garbage_collection()
 
     def serve() -> None:

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import click
 
+from avtomatika import logs
 from avtomatika.errors import SettingsError
 from avtomatika.settings import Settings
 from avtomatika.worker.run import load_worker, restart, run_worker
 
-from . import logs
 from .environment import join_local
 from .parent import end_with_parent
 from .reloading import run_reloading

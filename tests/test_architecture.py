@@ -21,6 +21,8 @@ MAY_IMPORT = {
     "schemas": {"core", "errors"},
     "environment": {"errors"},
     "settings": {"environment", "core", "errors"},
+    "logs": {"core"},
+    "tracing": {"environment", "errors"},
     "tokens": {"core", "errors"},
     "loading": {"core", "errors"},
     "drawing": {"errors"},
@@ -35,6 +37,7 @@ MAY_IMPORT = {
         "local_installation",
         "settings",
         "tokens",
+        "tracing",
         "store",
         "web",
         "schemas",
@@ -43,8 +46,8 @@ MAY_IMPORT = {
     },
     "job_server": {"store", "broker", "files", "loading", "settings", "tokens", "core", "errors"},
     "broker": {"transport", "schemas", "core", "errors"},
-    "store": {"transport", "schemas", "core", "errors"},
-    "orchestrator": {"store", "broker", "files", "log_limits", "schemas", "core", "errors"},
+    "store": {"transport", "tracing", "schemas", "core", "errors"},
+    "orchestrator": {"store", "broker", "files", "log_limits", "logs", "tracing", "schemas", "core", "errors"},
     "files": {"environment", "schemas", "core", "local_files", "errors"},
     "worker": {
         "client",
@@ -54,7 +57,9 @@ MAY_IMPORT = {
         "addresses",
         "environment",
         "local_files",
+        "logs",
         "stop_signals",
+        "tracing",
         "schemas",
         "core",
         "errors",
@@ -81,6 +86,7 @@ ONLY_IN = {
     "jsonschema": {"core"},
     "cronsim": {"core"},
     "itsdangerous": {"web"},
+    "opentelemetry": {"tracing"},
 }
 #: The only places that may read Settings.
 COMPOSITION_ROOTS = (

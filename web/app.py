@@ -20,6 +20,7 @@ from avtomatika.store.job_watcher import JobWatcher
 from avtomatika.tokens import Clients
 
 from . import EXTENSION, health, pages
+from .access_log import record_requests
 from .api import (
     approvals,
     blueprints,
@@ -104,6 +105,7 @@ def create_app(
     job_files: JobFiles | None = None,
     rate_limit: RateLimit | None = None,
     max_new_skills: int = 1000,
+    access_log: bool = False,
 ) -> Flask:
     """Create the app of one process. Workers connect over HTTP if there is a *gateway*; clients upload and download
     files if there are *job_files*.
@@ -111,7 +113,7 @@ def create_app(
     *held* limits the requests that wait for an event. *declare* declares the plans on the broker, and
     the queues of the skills that it is given; it is called when a new job has no route. The last *trusted_proxies*
     addresses of ``X-Forwarded-For`` are trusted. *rate_limit* applies to clients without their own; each may name
-    *max_new_skills* skills without a queue within an hour.
+    *max_new_skills* skills without a queue within an hour. With *access_log* each request is logged.
 
     Raises BlueprintError if two plans share a name or an endpoint.
     """
@@ -133,6 +135,7 @@ def create_app(
         files=job_files,
         limits=ClientLimits(store, rate_limit, max_new_skills),
     )
+    record_requests(app, is_logged=access_log)
     app.before_request(guard(clients, public=PUBLIC_ROUTES))
     app.before_request(refuse_repeated_parameters)
     for change in (_add_headers, compress, add_etag):  # from last to first

@@ -11,7 +11,7 @@ from typing import Any
 from dotenv import load_dotenv
 from flask import Flask
 
-from avtomatika import broker
+from avtomatika import broker, tracing
 from avtomatika.core.machine import single_task
 from avtomatika.core.plan import Plan
 from avtomatika.errors import SettingsError
@@ -39,6 +39,7 @@ def create() -> Flask:
     if settings.redis_url is None:
         raise SettingsError("REDIS_URL is not set: the web processes need the job server")
     clients = _clients(settings)
+    tracing.start("avtomatika-web")
     # All services share these connections; one more renews the leases of the gateway.
     server = JobServer(settings.redis_url, settings, max_connections=settings.redis_max_connections - 1)
     if not server.workers:
@@ -52,6 +53,7 @@ def create() -> Flask:
         gateway=_gateway(server),
         rate_limit=settings.api_rate_limit,
         max_new_skills=settings.max_new_skills,
+        access_log=settings.access_log == "true",
     )
 
 

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from avtomatika import tracing
 from avtomatika.errors import InvalidRequestError, RateLimitError, UnavailableError
 
 from .errors import error_of
@@ -56,12 +57,13 @@ class Endpoint:
 
     def arguments(self, request: Request) -> dict[str, Any]:
         """The arguments of httpx for *request*."""
+        headers = {"X-Client-Token": self.token, "traceparent": tracing.current(), **request.headers}
         return {
             "method": request.method,
             "url": self.base_url + request.path,
             "params": {name: value for name, value in request.params.items() if value is not None},
             "json": request.json,
-            "headers": {"X-Client-Token": self.token, **request.headers},
+            "headers": {name: value for name, value in headers.items() if value is not None},
             "timeout": httpx.Timeout(self.timeout, read=self.timeout + request.held_seconds, pool=None),
             # A redirect would send the token to another server.
             "follow_redirects": False,

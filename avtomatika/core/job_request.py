@@ -22,7 +22,8 @@ class JobRequest:
     other jobs have neither. The job starts after ``delay_seconds``, or at ``at_ms`` (milliseconds since the epoch).
     ``retry_of`` is the id of the finished job that this one reruns, ``scheduled_ms`` the tick of the schedule that
     created it. ``execution_timeout_seconds`` limits the time from the job's creation to its end. *reply* is where a
-    program that sent the task through the broker waits for its result (``schemas.wire.reply_to``).
+    program that sent the task through the broker waits for its result (``schemas.wire.reply_to``). *traceparent* is the
+    trace context of the job (W3C), and not part of a request's body.
     """
 
     initial_data: Mapping[str, Json] = field(default_factory=dict)
@@ -39,6 +40,7 @@ class JobRequest:
     result_timeout_seconds: float | None = None
     execution_timeout_seconds: float | None = None
     reply: Mapping[str, Json] | None = None
+    traceparent: str | None = None
 
     def request_fields(self) -> dict[str, Json]:
         """Return the fields of the request, as arguments for another value that extends it."""

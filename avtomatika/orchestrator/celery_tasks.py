@@ -75,13 +75,14 @@ def _message(task: wire.TaskMessage, delivery: Delivery, name: str, queue: str) 
     """Return *task* in Celery's protocol 2. The id of its reply says where the result goes, and proves it."""
     task_id = f"{task.task_id}/{task.attempt}"
     headers = {"lang": "py", "task": name, "id": task_id, "root_id": task_id, "parent_id": None, "group": None}
+    trace = task.tracing_context or {}
     limits = {"timelimit": [task.result_timeout_seconds, None], "retries": 0, "eta": None, "expires": None}
     return Outgoing(
         "",
         queue,
         orjson.dumps([[], task.params, _NO_CANVAS]).decode(),
         priority=delivery.properties.get("priority") or 0,
-        headers={**delivery.headers, **headers, **limits, "argsrepr": "()", "kwargsrepr": "{...}"},
+        headers={**delivery.headers, **trace, **headers, **limits, "argsrepr": "()", "kwargsrepr": "{...}"},
         properties={"reply_to": REPLIES, "correlation_id": f"{task.reply_prefix} {task.ticket}"},
     )
 

@@ -15,6 +15,7 @@ from avtomatika.errors import UnavailableError
 from avtomatika.store import Cause, CommitReply, CommitStatus, Store
 
 from .plan_takeover import PlanTakeover
+from .step_records import end_step
 from .unit_of_work import Work
 from .worker_control import notify_workers
 
@@ -158,6 +159,8 @@ class Committer:
             case _:
                 if reply.answer is not CommitStatus.OK:
                     logger.info("job %s: %s answered %s", work.job_id, work.answered[0].event.id, reply.answer)
+                else:
+                    end_step(work.before, work.step.job, work.answered[0].event, work.span)
                 self._consumer.release([received.delivery.tag for received in work.answered])
                 self._finish_work(work)
 

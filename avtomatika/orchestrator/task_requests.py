@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
+from avtomatika import tracing
 from avtomatika.broker import Consumer, Delivery, Outgoing
 from avtomatika.core.job import Json
 from avtomatika.core.machine import single_task
@@ -77,6 +78,7 @@ class TaskRequests:
             dispatch_timeout_seconds=seconds,
             result_timeout_seconds=_number((headers.get("timelimit") or [None])[0]),
             reply=request.reply(),
+            traceparent=tracing.checked(headers.get("traceparent")),
             idempotency_key=f"{request.skill}/{headers.get('id') or properties.get('message_id') or request.tag}",
         )
 

@@ -34,6 +34,7 @@ from avtomatika.store import Cause, Commit
 from .data_stores import DataStores, MemoryData
 from .handler_call import HandlerDisplacedError
 from .large_values import store_large_values
+from .step_records import begin_step, recorded
 
 logger = logging.getLogger(__name__)
 
@@ -59,8 +60,6 @@ class HandlerServices:
 
 #: Results of the branches of a job without a fan-out.
 _NO_ANSWERS: Mapping[str, Json] = {}
-
-
 #: Prefix of the dead letter reason of a rejected result, where the task itself is fine.
 REFUSED = "forged: "
 
@@ -112,6 +111,7 @@ class Work:
         self.ignored: list[tuple[ReceivedEvent, Mapping[str, Json]]] = []
         #: Deliveries that arrived while this was in flight: the next work on the same job.
         self.later: list[Delivery] = []
+        self.span = begin_step(job, [received.event for received in events])
         #: Number of commit retries.
         self.tries = 0
         self._events = deque(events)
@@ -153,7 +153,7 @@ class Work:
                 except HandlerError as error:
                     self._add(decisions.broken(self.step.job, message=str(error)))
                     continue
-                return self._call.run
+                return recorded(self._call.run, self.before, self.span, is_async=self.is_async)
             if not self._events:
                 return None
             if missing := self._unchecked_values(self._events[0].event):

@@ -28,7 +28,7 @@ from .scripts import CREATE_JOBS
 from .server_part import ServerClock
 
 #: Fields of a NewJob that are not part of a request's body.
-_NOT_IN_BODY = frozenset({"plan", "idempotency_key", "state", "state_history"})
+_NOT_IN_BODY = frozenset({"plan", "idempotency_key", "state", "state_history", "traceparent"})
 #: Maximum number of invalid jobs in one error.
 _MOST_JOBS_REPORTED = 20
 

@@ -2,9 +2,10 @@
 
 from typing import assert_never
 
+from avtomatika import tracing
 from avtomatika.core import step as core
 from avtomatika.core.events import DeadLetter, Event, TaskTimeout
-from avtomatika.core.job import Job, Task
+from avtomatika.core.job import Job, Json, Task
 from avtomatika.core.plan import BUILTIN_OUTCOMES, STEPS, TASKS, TIMERS, WEBHOOKS
 from avtomatika.core.signing import GroupSecret
 from avtomatika.core.step import SendEvent, SendReply, SendTask, SendWebhook, SetTimer
@@ -21,7 +22,7 @@ def message_of(job: Job, outgoing: core.Outgoing, secret: GroupSecret, *, versio
     """Return *outgoing* as the message that the commit of *version* sends."""
     match outgoing:
         case SendTask(task):
-            return task_message(job, task, secret)
+            return task_message(job, task, secret, tracing.task_context(job, version=version, now_ms=clock.now_ms()))
         case SendWebhook(job_then, event):
             webhook = wire.WebhookMessage.of(job_then, version=version, now_ms=clock.now_ms(), event=event)
             return webhook_message(webhook, secret)
@@ -46,7 +47,7 @@ def step_message(sent: SendEvent, secret: GroupSecret) -> Outgoing:
     return Outgoing(STEPS, sent.routing_key, wire.dump_event(sent.event, secret), headers=headers)
 
 
-def task_message(job: Job, task: Task, secret: GroupSecret) -> Outgoing:
+def task_message(job: Job, task: Task, secret: GroupSecret, tracing_context: Json = None) -> Outgoing:
     """Return *task* as a message to any worker with the skill, or to the selected worker."""
     message = wire.TaskMessage(
         job_id=job.id,
@@ -60,6 +61,7 @@ def task_message(job: Job, task: Task, secret: GroupSecret) -> Outgoing:
         result_timeout_seconds=task.result_timeout_seconds,
         client=job.client or None,
         ticket=secret.ticket(task.id, task.attempt),
+        tracing_context=tracing_context,
     )
     dead = DeadLetter(job.id, reason="dead_letter", state=task.state, task_id=task.id, attempt=task.attempt)
     headers = {"x-group": task.groups, **wire.dead_letter_event_headers(STEPS, message.reply_prefix, dead, secret)}

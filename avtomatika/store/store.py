@@ -8,6 +8,7 @@ from typing import Any, Self
 
 from redis.exceptions import RedisError
 
+from avtomatika import tracing
 from avtomatika.core.events import Event
 from avtomatika.core.explain.facts import Facts
 from avtomatika.core.job import HistoryEntry, Job, JobStatus, Json, RecordedEntry
@@ -140,6 +141,7 @@ class Store(JobWriter):
         """As :meth:`create_many` for each of *batches*, in one round trip; *monthly* is by client. Returns the error of
         a batch in its place. Raises UnavailableError."""
         self._server_info.refuse_when_full()
+        batches = [tracing.created(news) for news in batches]
         steps = dict[int, list[Step]]()
         limits = {client: limit for client, limit in monthly.items() if limit is not None}
         quotas = {client: Quota.of(limit, now=self.clock.now()) for client, limit in limits.items()}

@@ -23,6 +23,7 @@ from avtomatika.schemas.wire import Chunk, Progress, TaskMessage
 from .context import AsyncTaskContext, TaskContext
 from .result import StopReason, result_of_error, result_of_stop, result_of_value
 from .skill import Skill, wrap
+from .task_records import recorded
 from .task_stream import TaskStream, current_sender
 
 logger = logging.getLogger(__name__)
@@ -57,13 +58,14 @@ class TaskExecution:
 
     def run(self) -> None:
         """Run a sync skill. No exception leaves it, not even SystemExit, since a skill must not stop the worker."""
-        with suppress(StopIteration):
+        with recorded(self), suppress(StopIteration):
             self._run(TaskContext, Files, self._call_skill, _call).send(None)  # nothing in it suspends
 
     async def run_async(self) -> None:
         """Run an async skill; no exception leaves it. Files are transferred in threads, which do not block the event
         loop."""
-        await self._run(AsyncTaskContext, AsyncFiles, self._call_skill_async, self.storage.run_in_thread)
+        with recorded(self):
+            await self._run(AsyncTaskContext, AsyncFiles, self._call_skill_async, self.storage.run_in_thread)
 
     async def _run(
         self,
@@ -116,6 +118,8 @@ class TaskExecution:
             self._fail(problem)
         else:
             self._stopped(self.stop_reason, f"{self._describe_stop(self.stop_reason)}; {problem}")
+        with recorded(self):  # its process could not export the span
+            pass
 
     def _report(self, share: float, words: str) -> None:
         """Report the progress of the skill, or of file transfers."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import NoReturn
 
-from avtomatika import broker
+from avtomatika import broker, environment, logs, tracing
 from avtomatika.addresses import WEB_SCHEMES
 from avtomatika.errors import SettingsError
 from avtomatika.files.cache import Cache
@@ -65,7 +65,9 @@ def run_worker(worker: Worker, *, on_forked: Callable[[], None] = lambda: None) 
     if config.log_capture_level != "OFF":
         capture_logs(config.log_capture_level)
     storage = _storage(config)
+    tracing.load()  # children share the memory of its modules
     processes = _processes(worker, config, storage)  # must fork before there are threads
+    tracing.start("avtomatika-worker")
     on_forked()
     spool = Spool(config.spool_dir, worker_id=config.worker_id)
     scheduler = LinkScheduler(config.mode, config.addresses, capacity=config.concurrency)
@@ -99,15 +101,16 @@ def run_worker(worker: Worker, *, on_forked: Callable[[], None] = lambda: None) 
 
 
 def run_script(worker: Worker) -> None:
-    """Run from a plain script, with default logging if none is configured."""
+    """Run from a plain script, with the logging of ``avtomatika worker`` if none is configured."""
     if not logging.getLogger().handlers:
-        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+        logs.configure(environment.text("LOG_LEVEL") or "INFO", environment.text("LOG_FORMAT"))
     if run_worker(worker):
         restart()
 
 
 def restart() -> NoReturn:
     """Replace this process with a fresh run of the same command line; the process id is kept."""
+    tracing.stop()
     sys.stdout.flush()
     sys.stderr.flush()
     os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - our own command line

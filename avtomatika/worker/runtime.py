@@ -25,6 +25,7 @@ from .skill import Skill
 from .spool import RESULT_TTL_SECONDS
 from .stream_buffer import StreamBuffer
 from .suspension import SkillSuspension
+from .task_records import log_end
 
 logger = logging.getLogger(__name__)
 
@@ -285,6 +286,7 @@ class Runtime:
             execution.fail(RuntimeError("the task ended without a result"))
         if self._suspension is not None and execution.result is not None and execution.result.error:
             self._suspension.record_fault(execution.task.task_type, execution.result.error)
+        log_end(execution)
         self._finished.append(execution)
         if not self._wakeup.is_set():  # one wake-up serves a whole batch
             self._wakeup.set()

@@ -5,6 +5,7 @@ from typing import Any, NoReturn
 
 from flask import request, url_for
 
+from avtomatika import tracing
 from avtomatika.core.job_request import load_request
 from avtomatika.core.plan import Plan
 from avtomatika.errors import AvtomatikaError, BlueprintError, InvalidRequestError, NotFoundError
@@ -84,7 +85,8 @@ def _batch_creation(routes: Routes, plan: Plan, schema: type[JobRequestSchema]) 
 
 def new_job(plan: Plan, wanted: dict[str, Any], *, skill: str | None = None) -> NewJob:
     """Return the caller's request for a job of *plan*, or for a task of *skill*."""
-    fields = {**load_request(wanted), "skill": skill}
+    trace = {"traceparent": tracing.checked(request.headers.get("traceparent"))}
+    fields = {**load_request(wanted), "skill": skill, **trace}
     return NewJob(plan=plan, client=caller().name, idempotency_key=_idempotency_key(), **fields)
 
 

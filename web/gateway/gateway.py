@@ -224,7 +224,7 @@ def task_body(poll: Poll, *, now_seconds: float) -> dict[str, Any]:
         "params": dict(task.params),
         "priority": poll.priority,
         "timestamp": int(now_seconds),
-        "tracing_context": {},
+        "tracing_context": task.tracing_context or {},
         "attempt": task.attempt,
         "outcomes": list(task.outcomes),
         "client": task.client,

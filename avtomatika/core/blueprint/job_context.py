@@ -74,7 +74,6 @@ class JobContext:
         *,
         actions: Actions | None = None,
         client: ClientInfo | None = None,
-        tracing_context: Mapping[str, str] | None = None,
         data_stores: Mapping[str, object] | None = None,
         task_files: object = None,
         values: Mapping[str, Json] | None = None,
@@ -91,7 +90,7 @@ class JobContext:
         self._not_loaded: dict[str, dict[str, list[FileReference]]] = {}
         self.actions = actions or Actions()
         self.client = client or ClientInfo(job.client)
-        self.tracing_context = dict(tracing_context or {})
+        self.tracing_context = {} if job.traceparent is None else {"traceparent": job.traceparent}
         self.data_stores = data_stores or {}
         self.aggregation_results = AggregationResults()
         self.task_files = task_files

@@ -149,7 +149,9 @@ def _run_child(plan: Plan, job: Job, action: RunBlueprint, rules: Rules) -> Step
     try:
         child = new_job(
             rules.plans[action.name],
-            JobRequest(initial_data=action.initial_data, priority=job.priority, labels=job.labels),
+            JobRequest(
+                initial_data=action.initial_data, priority=job.priority, labels=job.labels, traceparent=job.traceparent
+            ),
             job_id=f"{job.id}-{job.steps + 1}",
             client=job.client,
             parent=parent,

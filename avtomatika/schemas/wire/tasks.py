@@ -19,7 +19,7 @@ _SAME = (
     or_null(identifier("client")),
     or_null(text("ticket")),
 )
-_FIELDS = (*_SAME, reply("reply"), or_null(seconds("result_timeout")))
+_FIELDS = (*_SAME, reply("reply"), or_null(seconds("result_timeout")), or_null(json_object("tracing_context")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class TaskMessage:
     """A task for a worker, with the *outcomes* that it may return and the address for its result.
 
     A result is published to ``reply_exchange`` with the key ``<reply_prefix>.<outcome>`` and carries the *ticket*.
-    *client* owns the job.
+    *client* owns the job. *tracing_context* has ``traceparent`` and ``sent_ms`` (``tracing.task_context``).
     """
 
     job_id: str
@@ -41,6 +41,7 @@ class TaskMessage:
     result_timeout_seconds: float | None = None
     client: str | None = None
     ticket: str = field(default="", repr=False)
+    tracing_context: Mapping[str, Json] | None = None
 
     @property
     def state(self) -> str:
@@ -52,7 +53,8 @@ def dump_task(task: TaskMessage) -> str:
     """Encode a task."""
     reply = {"exchange": task.reply_exchange, "prefix": task.reply_prefix}
     same = {name: getattr(task, name) for name, _, _ in _SAME}
-    return dump("task", {**same, "reply": reply, "result_timeout": task.result_timeout_seconds})
+    tracing = {} if task.tracing_context is None else {"tracing_context": task.tracing_context}
+    return dump("task", {**same, "reply": reply, "result_timeout": task.result_timeout_seconds, **tracing})
 
 
 def load_task(raw: str | bytes) -> TaskMessage:

@@ -76,6 +76,7 @@ def parse_task(answer: Mapping[str, Any], address: Address) -> HttpTask:
         reply_exchange="",
         reply_prefix="",
         client=client,
+        tracing_context=context if isinstance(context := answer.get("tracing_context"), dict) and context else None,
     )
     return HttpTask(task, deliveries)
 

@@ -106,11 +106,12 @@ class ProcessExecutor:
         self._waker.wake()
         if self._thread is not None:
             self._thread.join()
+        for child in self._children.values():
+            child.close()
         self._zygote.close()
         for child in self._children.values():
             for _, execution in child.pending:
                 self._storage.remove_leftovers(execution.task)
-            child.close()
         self._waker.close()
 
     # ------------------------------------------------------------ in the thread

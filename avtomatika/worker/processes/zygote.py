@@ -16,8 +16,10 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from time import monotonic, sleep
 from typing import NoReturn
 
+from avtomatika import tracing
 from avtomatika.errors import PermanentError, TaskError, TransientError
 from avtomatika.worker.execution import TaskExecution
 
@@ -28,6 +30,8 @@ Work = Callable[[socket.socket, socket.socket], None]
 _MESSAGE = struct.Struct("!cii")
 _FORK, _KILL, _FORKED, _EXITED = b"F", b"K", b"B", b"G"
 _PR_SET_PDEATHSIG = 1
+#: Time for the last spans of all children of a worker that stops.
+_LAST_SPANS_SECONDS = 1.0
 #: Increment of a child's ``oom_score_adj``, and its maximum.
 _OOM_SCORE, _MAX_OOM_SCORE = 300, 1000
 
@@ -155,6 +159,10 @@ class _ZygoteProcess:
         except BaseException:
             traceback.print_exc()
         finally:
+            until = monotonic() + (_LAST_SPANS_SECONDS if tracing.load() else 0.0)
+            while self._children and monotonic() < until:  # the worker has closed their connections
+                self._children -= {pid for pid in self._children if os.waitpid(pid, os.WNOHANG)[0]}
+                sleep(0.01)
             for pid in self._children:
                 with contextlib.suppress(OSError):
                     os.kill(pid, signal.SIGKILL)
@@ -214,6 +222,7 @@ class _ZygoteProcess:
             os.close(self._wake_reader)
             os.close(self._wake_writer)
             connection, claims = ends
+            tracing.start("avtomatika-worker")
             self._work(connection, claims)
             code = 0
         except (EOFError, ConnectionError):  # the worker does not need this child any more
@@ -222,6 +231,7 @@ class _ZygoteProcess:
             traceback.print_exc()
         finally:
             with contextlib.suppress(Exception):
+                tracing.stop()
                 sys.stdout.flush()
                 sys.stderr.flush()
             os._exit(code)

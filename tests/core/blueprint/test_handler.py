@@ -52,10 +52,9 @@ class TestInjection:
         ) -> None: ...
 
         context = JobContext(
-            JOB,
+            JOB.evolve(traceparent="00-1"),
             actions=Actions(),
             client=ClientInfo("acme", plan="gold"),
-            tracing_context={"traceparent": "00-1"},
             data_stores={"seen": 1},
             task_files="files",
         )
