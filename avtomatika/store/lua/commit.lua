@@ -53,8 +53,18 @@ local function is_held(stream, entry)
   return pending.err == nil and pending[1] ~= nil and pending[1][2] == ARGV[1]
 end
 
+-- Runs a command that also checks the type of its key, which the error must name.
+local function run(command, kind, key, ...)
+  local reply = redis.pcall(command, key, ...)
+  if type(reply) == 'table' and reply.err then
+    expect(kind, key)
+    error(reply)
+  end
+  return reply
+end
+
 local function is_stale(task, attempt)
-  return task ~= '' and redis.call('HGET', KEYS[3], task) ~= attempt
+  return task ~= '' and run('HGET', 'hash', KEYS[3], task) ~= attempt
 end
 
 local function ack(index)
@@ -76,9 +86,6 @@ local function answer(word, states)
   return states
 end
 
-expect('hash', KEYS[1])
-if causes > 0 then expect_keys('hash', 3, 4) end
-
 -- Find the causes that are still valid.
 local states, live, lost = {}, 0, 0
 for index = 1, causes do
@@ -86,7 +93,7 @@ for index = 1, causes do
   local state = 'live'
   if not is_held(KEYS[cause_key + index], ARGV[base]) then
     state, lost = 'lost', lost + 1
-  elseif redis.call('HEXISTS', KEYS[4], ARGV[base + 1]) == 1 then
+  elseif run('HEXISTS', 'hash', KEYS[4], ARGV[base + 1]) == 1 then
     state = 'seen'
   else
     live = live + 1
@@ -95,7 +102,7 @@ for index = 1, causes do
 end
 if causes > 0 and lost == causes then return answer('LEASE_LOST', states) end
 
-local job = redis.call('HMGET', KEYS[1], 'v', 'status', 'final', 'created')
+local job = run('HMGET', 'hash', KEYS[1], 'v', 'status', 'final', 'created')
 if not job[1] then
   for index = 1, causes do if states[index] ~= 'lost' then ack(index) end end
   return answer('GONE', states)
@@ -136,9 +143,8 @@ for index = 1, bindings do
   end
 end
 
--- Check only the keys that this step writes: usually few.
-expect('list', KEYS[2])
-if opened + closed > 0 then expect('hash', KEYS[3]) end
+-- Check only the keys that this step writes and has not read: usually few. The first write checks the history.
+if ARGV[7] == '' and opened + closed > 0 then expect('hash', KEYS[3]) end
 if timers + cancelled > 0 or ARGV[9] == '1' then
   expect('zset', KEYS[6])
   expect('hash', KEYS[7])
@@ -166,6 +172,11 @@ end
 local now = clock_ms()
 local now_text = string.format('%.0f', now)
 local version = ARGV[2] + 1
+local rows = {}
+for index = 1, entries do rows[index] = version .. ' ' .. now_text .. ' ' .. ARGV[entry_at + index - 1] end
+for index = 1, entries, 1000 do
+  run('RPUSH', 'list', KEYS[2], unpack(rows, index, math.min(index + 999, entries)))
+end
 if ARGV[7] == '' then
   redis.call('HSET', KEYS[1], 'v', version, 'status', ARGV[3], 'doc', ARGV[4], 'updated', now_text)
 else
@@ -174,9 +185,6 @@ end
 if ARGV[8] ~= '' then redis.call('HSET', KEYS[1], 'wait', ARGV[8]) end
 for index = value_at, value_at + 2 * values - 1, 2 do redis.call('HSET', KEYS[1], ARGV[index], ARGV[index + 1]) end
 for index = dropped_at, dropped_at + dropped - 1 do redis.call('HDEL', KEYS[1], ARGV[index]) end
-for index = entry_at, entry_at + entries - 1 do
-  redis.call('RPUSH', KEYS[2], version .. ' ' .. now_text .. ' ' .. ARGV[index])
-end
 if KEYS[10] ~= KEYS[11] then
   redis.call('ZREM', KEYS[10], ARGV[6])
   redis.call('ZADD', KEYS[11], job[4], ARGV[6])

@@ -37,7 +37,6 @@ local function next_rows(width)
 end
 
 local bindings = tonumber(next_argument())
-if redis.call('EXISTS', KEYS[6 + bindings]) == 1 then return {'EXISTS', ''} end
 for _ = 1, bindings do
   if (redis.call('HGET', next_key(), ':version') or '') ~= next_argument() then return {'REROUTE', ''} end
 end
@@ -49,6 +48,7 @@ for number = 1, tonumber(next_argument()) do
   new.id, new.status, new.doc, new.init = next_argument(), next_argument(), next_argument(), next_argument()
   new.values, new.timers, new.opened, new.entries = next_rows(2), next_rows(3), next_rows(4), next_rows(1)
   if redis.call('EXISTS', new.job, new.history, new.tasks) > 0 then
+    if number == 1 and redis.call('EXISTS', new.job) == 1 then return {'EXISTS', ''} end
     expect('hash', new.job)
     expect('list', new.history)
     expect('hash', new.tasks)
@@ -93,9 +93,9 @@ end
 
 for number, new in ipairs(news) do
   redis.call(
-    'HSET', new.job, 'v', 1, 'status', new.status, 'doc', new.doc, 'init', new.init, 'created', now, 'updated', now
+    'HSET', new.job, 'v', 1, 'status', new.status, 'doc', new.doc, 'init', new.init, 'created', now, 'updated', now,
+    unpack(ARGV[1] ~= '' and {'idempotency', KEYS[1]} or {})
   )
-  if ARGV[1] ~= '' then redis.call('HSET', new.job, 'idempotency', KEYS[1]) end
   for _, value in ipairs(new.values) do redis.call('HSET', new.job, value[1], value[2]) end
   for _, index in ipairs(new.indexes) do add_member(index, new.id) end
   for _, timer in ipairs(new.timers) do

@@ -22,16 +22,21 @@ if task[1] ~= ARGV[4] or task[2] == ARGV[5] then
   return 'STALE'
 end
 
-expect('list', KEYS[2])
-expect('zset', KEYS[4])
-expect('hash', KEYS[5])
+local has_timer = redis.call('ZSCORE', KEYS[4], ARGV[6])
+if has_timer or task[3] then
+  expect('zset', KEYS[4])
+  expect('hash', KEYS[5])
+end
 local version = redis.call('HGET', KEYS[1], 'v') or '0'
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
-redis.call('HSET', KEYS[3], ARGV[3] .. '/worker', ARGV[5])
+-- The first write also checks the type of its key; those of the others are known.
 redis.call('RPUSH', KEYS[2], version .. ' ' .. string.format('%.0f', now) .. ' ' .. ARGV[8])
-redis.call('ZREM', KEYS[4], ARGV[6])
-redis.call('HDEL', KEYS[5], ARGV[6])
+redis.call('HSET', KEYS[3], ARGV[3] .. '/worker', ARGV[5])
+if has_timer then
+  redis.call('ZREM', KEYS[4], ARGV[6])
+  redis.call('HDEL', KEYS[5], ARGV[6])
+end
 if task[3] then
   local limit, message = string.match(task[3], '^(%d+) (.*)$')
   redis.call('ZADD', KEYS[4], string.format('%.0f', now + limit), ARGV[7])

@@ -28,7 +28,6 @@ for index = 1, exchanges do
   if (redis.call('HGET', KEYS[3 + index], ':version') or '') ~= ARGV[3 + index] then return {'REROUTE'} end
 end
 local traits_of, lives = {}, {}  -- by queue; by message: time to live
-local now = clock_ms()
 
 for index = 1, messages do
   local base = first + 7 * (index - 1)
@@ -41,7 +40,7 @@ for index = 1, messages do
     lives[index] = time_to_live(KEYS[3], queue, traits, ARGV[base + 5])
   end
   if ARGV[base + 4] == '' then
-    expect('stream', KEYS[places[index]])
+    if messages > 1 then expect('stream', KEYS[places[index]]) end  -- a single XADD checks it
   else
     expect('zset', KEYS[places[index]])
     expect('hash', KEYS[places[index] + 1])
@@ -50,7 +49,7 @@ for index = 1, messages do
 end
 
 local function delay(base, place, ttl)
-  local due = now + ARGV[base + 4]
+  local due = clock_ms() + ARGV[base + 4]
   local member = ARGV[base + 1] .. ':' .. redis.call('HINCRBY', KEYS[place + 1], ':count', 1)
   redis.call('HSET', KEYS[place + 1], member, ARGV[base + 2])
   if ARGV[base + 3] ~= '' then redis.call('HSET', KEYS[place + 1], member .. ':group', ARGV[base + 3]) end
@@ -67,7 +66,7 @@ for index = 1, messages do
   elseif ARGV[base + 6] ~= '' then
     redis.call('XADD', KEYS[place], 'MAXLEN', '~', ARGV[base + 6], '*', 'p', ARGV[base + 2])
   elseif ttl then
-    local fields = {'p', ARGV[base + 2], 'x', string.format('%.0f', now + ttl)}
+    local fields = {'p', ARGV[base + 2], 'x', string.format('%.0f', clock_ms() + ttl)}
     if ARGV[base + 3] ~= '' then fields[5], fields[6] = 'g', ARGV[base + 3] end
     redis.call('XADD', KEYS[place], '*', unpack(fields))
   elseif ARGV[base + 3] ~= '' then

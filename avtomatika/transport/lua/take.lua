@@ -14,7 +14,8 @@ local consumer, credit = ARGV[1], tonumber(ARGV[2])
 local streams, queues = tonumber(ARGV[3]), tonumber(ARGV[4])
 
 expect('zset', KEYS[2])
-expect_keys('stream', 3, 3 + streams)
+local lengths = {}  -- XLEN checks the types of all streams before one is read
+for place = 1, streams do lengths[place] = redis.call('XLEN', KEYS[3 + place]) end
 local traits = redis.call('HMGET', KEYS[1], unpack(ARGV, 5, 4 + queues))
 acknowledge(5 + 2 * queues, 4 + streams, consumer)
 for index = 1, queues do
@@ -81,7 +82,7 @@ end
 local full = credit < 1
 for place = 1, streams do
   local stream, count = KEYS[3 + place], 1  -- one at first: it may have to be returned alone
-  while not full and redis.call('XLEN', stream) > 0 do
+  while not full and lengths[place] > 0 do
     local entries = read(stream, count)
     full = add(place, stream, entries) or taken >= credit or room <= 0
     if #entries < count then break end
@@ -98,7 +99,7 @@ local rung = redis.call('XREVRANGE', KEYS[3], '+', '-', 'COUNT', 1)[1]
 answer = {'EMPTY', rung and rung[1] or '0-0'}
 for place = 1, streams do
   answer[2 + place] = '0-0'
-  if redis.call('XLEN', KEYS[3 + place]) > 0 then
+  if lengths[place] > 0 then
     for _, group in ipairs(redis.call('XINFO', 'GROUPS', KEYS[3 + place])) do
       if group[2] == 'avt' then answer[2 + place] = group[8] end
     end
