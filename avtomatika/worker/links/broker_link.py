@@ -6,7 +6,9 @@ One thread takes tasks, another sends results (``outbox``); neither waits for th
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
 from functools import partial
+from threading import Lock
 from time import monotonic, sleep
 from typing import Any
 
@@ -59,6 +61,8 @@ class BrokerLink:
         self._drain_timeout_seconds = drain_timeout_seconds
         #: Tasks that were started and not yet announced.
         self._unannounced: deque[wire.TaskMessage] = deque(maxlen=runtime.concurrency)
+        #: Held until they are: results are sent after the announcements of their tasks.
+        self._announcing = Lock()
         #: Actions for messages that cannot be run as tasks.
         self._not_tasks: list[Callable[[], object]] = []
         self._slot = slot
@@ -87,7 +91,9 @@ class BrokerLink:
 
     def _work(self, consumer: Consumer) -> None:
         handoff = self._handoff = self._new_handoff(consumer)
-        sender = BrokerResultSender(consumer, self._key, handoff, worker_id=self._runtime.worker_id)
+        sender = BrokerResultSender(
+            consumer, self._key, handoff, worker_id=self._runtime.worker_id, announcing=self._announcing
+        )
         outbox = self._outbox = Outbox(self._runtime, sender, self._partition)
         control = Control(
             self._connection,
@@ -245,26 +251,22 @@ class BrokerLink:
         return [(task, delivery) for delivery, task in tasks if self._runtime.has_skill(task.task_type)]
 
     def _start_tasks(self, consumer: Consumer, admitted: list[TaskExecution]) -> None:
-        """Announce the tasks to orchestrators, and start them without waiting for the reply.
+        """Start the tasks, and announce them to orchestrators meanwhile: the threads of skills take a while to wake.
 
-        A broker that does not accept the announcement may be full; the tasks start anyway, since their results free
+        A broker that does not accept the announcement may be full; the tasks run anyway, since their results free
         space.
         """
         self._unannounced.extend(execution.task for execution in admitted)
-        notice = broker.tasks_started(self._unannounced, self._runtime.worker_id, signer=self._key)
-        waiting = [admitted]
-
-        def start() -> None:
-            while waiting:
-                self._runtime.start(waiting.pop())
-
-        try:
-            consumer.settle_many([([notice], ())], on_sent=start)
-        except (UnavailableError, NoRouteError) as error:
-            logger.warning("%s; %d tasks start before they are announced", error, len(self._unannounced))
-        else:
-            self._unannounced.clear()
-        start()
+        with ExitStack() as announcing:
+            announcing.enter_context(self._announcing)
+            self._runtime.start(admitted)
+            notice = broker.tasks_started(self._unannounced, self._runtime.worker_id, signer=self._key)
+            try:
+                consumer.settle_many([([notice], ())], on_sent=announcing.close)
+            except (UnavailableError, NoRouteError) as error:
+                logger.warning("%s; %d tasks start before they are announced", error, len(self._unannounced))
+            else:
+                self._unannounced.clear()
 
     def _pause(self, seconds: float) -> None:
         if self._slot is not None:

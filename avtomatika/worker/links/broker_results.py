@@ -3,6 +3,7 @@
 import logging
 from collections import deque
 from collections.abc import Sequence
+from threading import Lock
 
 from avtomatika import broker
 from avtomatika.broker import Consumer, Outgoing
@@ -22,9 +23,17 @@ class BrokerResultSender:
     """Publishes through *consumer*, signed with the worker's *key* if it has a token."""
 
     def __init__(
-        self, consumer: Consumer, key: WorkerKey | None = None, handoff: Handoff | None = None, *, worker_id: str
+        self,
+        consumer: Consumer,
+        key: WorkerKey | None = None,
+        handoff: Handoff | None = None,
+        *,
+        worker_id: str,
+        announcing: Lock,
     ) -> None:
-        """Results of tasks that moved to web addresses are sent by *handoff*."""
+        """Results of tasks that moved to web addresses are sent by *handoff*. No result is sent while *announcing* is
+        held."""
+        self._announcing = announcing
         self._consumer = consumer
         self._key = key
         self._handoff = handoff
@@ -62,6 +71,8 @@ class BrokerResultSender:
                 results.extend((*handed, *own))
 
     def _send(self, results: deque[PendingResult]) -> None:
+        with self._announcing:
+            pass
         try:
             leased = self._consumer.settle_many([self._settlement(pending) for pending in results])
         except UnavailableError:
