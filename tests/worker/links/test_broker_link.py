@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from avtomatika import Worker
-from avtomatika.core.plan import REQUESTS
+from avtomatika import Worker, broker
+from avtomatika.core.plan import REQUESTS, WORKERS
 from avtomatika.errors import InvalidInputError, PermanentError, TransientError
 from avtomatika.schemas import wire
 from avtomatika.worker.links import broker_link as broker_link, pending
@@ -76,6 +76,24 @@ def test_tasks_are_announced_before_their_results(office: Office, run_link: RunL
     [notice] = office.notices(1)
 
     assert (notice.job_id, notice.task_id, notice.attempt, notice.worker_id) == ("g0-1", "g0-1.0.0", 1, "worker-1")
+
+
+def test_results_wait_for_the_announcements_of_their_tasks(
+    office: Office, run_link: RunLink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    announcement = broker.tasks_started
+
+    def slow_announcement(*args: Any, **options: Any) -> Any:
+        sleep(0.3)  # the skill has ended long before
+        return announcement(*args, **options)
+
+    monkeypatch.setattr(broker, "tasks_started", slow_announcement)
+    run_link(make_worker())
+    office.give({})
+
+    office.results(1)
+
+    assert office.depth(WORKERS) == 1
 
 
 def test_errors_say_whether_a_retry_can_help(office: Office, run_link: RunLink) -> None:
