@@ -44,13 +44,14 @@ def command(ctx: click.Context, as_json: bool) -> None:
     """
     is_local = uses_server(ctx)
     check = _of_the_server if is_local else connected(ctx).doctor
-    findings: list[Any] = dump(answers.Finding, _of_this_host(), many=True) if is_local else []
     is_unreachable = False
     try:
-        findings = [*check(), *findings]
+        findings = list(check())
     except UnavailableError as error:
         is_unreachable = True
-        findings.insert(0, dump(answers.Finding, Finding("server", HealthState.FAULT, str(error))))
+        findings = [dump(answers.Finding, Finding("server", HealthState.FAULT, str(error)))]
+    if is_local:  # now with the secrets of this folder
+        findings += dump(answers.Finding, _of_this_host(), many=True)
     if as_json:
         print_json(findings)
     else:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shlex
+import shutil
 import stat
 import subprocess
 import sys
@@ -68,16 +71,30 @@ def test_its_secrets_are_private_valid_and_ignored_by_git(shop: Path) -> None:
     assert token not in (shop / ".env.example").read_text()
 
 
+def test_its_image_is_checked_without_its_secrets(shop: Path, tmp_path: Path) -> None:
+    ignored = shutil.ignore_patterns(*(shop / ".dockerignore").read_text().split())
+    image = shutil.copytree(shop, tmp_path / "app", ignore=ignored)
+    (checked,) = re.findall(r"^RUN avtomatika (check .*?) &&", (image / "Dockerfile").read_text(), re.MULTILINE)
+
+    done = as_process(image)(*shlex.split(checked))
+
+    assert done.code == 0, done.stderr
+    assert not (image / ".env").exists()
+    assert not (image / "workers.toml").exists()
+
+
 def test_it_runs_unchanged(shop: Path) -> None:
     up = Up(shop)
     try:
         up.wait_until_ready()
         done = as_process(shop)("jobs", "submit", "my-shop", "name=Ada", "--wait")
+        checked = as_process(shop)("doctor", "--json")
     finally:
         up.kill()
 
     assert done.code == 0, done.stderr + up.log
     assert "job_finished" in done.stdout
+    assert {each["state"] for each in json.loads(checked.stdout)} == {"ok"}
 
 
 @pytest.mark.parametrize("name", ["_shop", "my shop", "../shop", ""])
