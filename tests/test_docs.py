@@ -174,6 +174,7 @@ def test_the_questions_of_the_readme_are_answered(shop: Up) -> None:
 
 
 @pytest.mark.faults
+@pytest.mark.timeout(400)
 def test_the_examples_of_the_guides_say_what_is_shown(examples: Up) -> None:
     check_what_is_said(examples, BLUEPRINTS, OPERATIONS)
 
@@ -192,6 +193,7 @@ def test_the_commands_of_the_guide_to_schedules_run_beside_its_file_and_its_code
 
 
 @pytest.mark.faults
+@pytest.mark.timeout(400)
 def test_a_film_goes_to_a_job_and_comes_back(films: Up) -> None:
     check_what_is_said(films, FILES)
 
