@@ -118,6 +118,8 @@ class Settings:
     #: Skills that Celery workers have -> task and queue of Celery.
     celery_tasks: Mapping[str, tuple[str, str]] = variable(parsed, "CELERY_TASKS", dict, parse=_celery_tasks)
     metrics_token: str | None = variable(secret, "METRICS_TOKEN")
+    metrics_port: int | None = variable(integer, "METRICS_PORT", minimum=1, maximum=65_535)
+    metrics_host: str = variable(text, "METRICS_HOST", "127.0.0.1")
     #: None: text on a terminal, else json.
     log_format: str | None = variable(choice, "LOG_FORMAT", words=("json", "text"))
     log_level: str = variable(choice, "LOG_LEVEL", "INFO", words=_LOG_LEVELS)

@@ -5,6 +5,10 @@ Gunicorn reads the names below and uses its defaults for others (``WEB_CONCURREN
 
 import os
 import resource
+import shutil
+import tempfile
+from itertools import count
+from typing import Any
 
 from avtomatika.logs import logging_config
 from avtomatika.settings import Settings
@@ -31,9 +35,25 @@ control_socket_disable = True
 logconfig_dict = logging_config(_settings.log_level, _settings.log_format)
 
 
+#: The folder of their metrics.
+_METRICS = "PROMETHEUS_MULTIPROC_DIR"
+
+
 def on_starting(server: object) -> None:
     end_with_parent()
+    os.environ[_METRICS] = tempfile.mkdtemp(prefix="avtomatika-metrics-")
     _raise_open_file_limit(worker_connections + 100)
+
+
+def on_exit(server: object) -> None:
+    shutil.rmtree(os.environ[_METRICS], ignore_errors=True)
+
+
+def pre_fork(server: Any, worker: Any) -> None:
+    """Give the process the first free place: its metrics continue the file of the process that had it before."""
+    taken = {each.place for each in server.WORKERS.values()}
+    worker.place = next(place for place in count() if place not in taken)
+    os.environ["AVTOMATIKA_WEB_PLACE"] = str(worker.place)
 
 
 def _raise_open_file_limit(wanted: int) -> None:

@@ -9,7 +9,7 @@ from threading import Event
 
 import click
 
-from avtomatika import broker, logs, tracing
+from avtomatika import broker, logs, metrics, tracing
 from avtomatika.broker.backoff import Backoff
 from avtomatika.core.blueprint.blueprint import Blueprint
 from avtomatika.core.blueprint.job_context import ClientInfo
@@ -135,6 +135,7 @@ def _run(blueprints: Sequence[Blueprint], queues: Sequence[str], settings: Setti
                 logger.info("consuming from %s", ", ".join(queues))
                 orchestrator.run()
 
+    metrics.serve(settings.metrics_port, settings.metrics_host, settings.metrics_token)
     with calling_on_signals(stop):
         backoff.run(serve, until=lambda: stopping.is_set() or running, wait=stopping.wait, errors=UnavailableError)
     return not stopping.is_set() and any(orchestrator.needs_restart for orchestrator in running)

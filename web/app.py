@@ -19,7 +19,7 @@ from avtomatika.store import Store
 from avtomatika.store.job_watcher import JobWatcher
 from avtomatika.tokens import Clients
 
-from . import EXTENSION, health, pages
+from . import EXTENSION, health, metrics, pages
 from .access_log import record_requests
 from .api import (
     approvals,
@@ -57,7 +57,7 @@ from .throttling import FailureThrottle
 #: of a worker, the approval page a link, and the other pages a session.
 PUBLIC_ROUTES = frozenset(
     {health.routes.name, docs.routes.name, "api-docs", GATEWAY_ROUTES, approval_page.routes.name, pages.routes.name}
-)
+) | {metrics.routes.name}
 
 _CONFIG = {
     "API_TITLE": "avtomatika",
@@ -106,6 +106,7 @@ def create_app(
     rate_limit: RateLimit | None = None,
     max_new_skills: int = 1000,
     access_log: bool = False,
+    metrics_token: str | None = None,
 ) -> Flask:
     """Create the app of one process. Workers connect over HTTP if there is a *gateway*; clients upload and download
     files if there are *job_files*.
@@ -113,13 +114,14 @@ def create_app(
     *held* limits the requests that wait for an event. *declare* declares the plans on the broker, and
     the queues of the skills that it is given; it is called when a new job has no route. The last *trusted_proxies*
     addresses of ``X-Forwarded-For`` are trusted. *rate_limit* applies to clients without their own; each may name
-    *max_new_skills* skills without a queue within an hour. With *access_log* each request is logged.
+    *max_new_skills* skills without a queue within an hour. With *access_log* each request is logged. Operators may
+    scrape metrics, and who has *metrics_token*.
 
     Raises BlueprintError if two plans share a name or an endpoint.
     """
     by_name = _by_name([*plans, single_task.PLAN])
     app = Flask("avtomatika.web", static_folder=None)
-    app.config.update(_CONFIG)
+    app.config.update(_CONFIG, METRICS_TOKEN=metrics_token)
     app.json = _Json(app)
     if trusted_proxies:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=trusted_proxies, x_proto=trusted_proxies)  # type: ignore[method-assign]
@@ -138,11 +140,12 @@ def create_app(
     record_requests(app, is_logged=access_log)
     app.before_request(guard(clients, public=PUBLIC_ROUTES))
     app.before_request(refuse_repeated_parameters)
-    for change in (_add_headers, compress, add_etag):  # from last to first
+    for change in (metrics.count_request, _add_headers, compress, add_etag):  # from last to first
         app.after_request(change)
     _register_routes(app, creation_routes(by_name.values()), *_ROUTES)
     app.register_blueprint(approval_page.routes)
     app.register_blueprint(pages.routes)
+    app.register_blueprint(metrics.routes)
     if gateway is not None:
         register_gateway(app, gateway)
     register_problems(app)

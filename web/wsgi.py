@@ -54,6 +54,7 @@ def create() -> Flask:
         rate_limit=settings.api_rate_limit,
         max_new_skills=settings.max_new_skills,
         access_log=settings.access_log == "true",
+        metrics_token=settings.metrics_token,
     )
 
 

@@ -101,6 +101,7 @@ class S3Transfer(S3Client):
                     self._download_parts(found, part, meter)
                 else:
                     self._download_whole(found, part, meter)
+            meter.cancellation.transferred.append(("download", found.size))
         except ObjectChangedError:
             seen = self.stat(found.location).etag
             raise TransientError(f"{found.location}: was changed: expected ETag {found.etag}, seen {seen}") from None
@@ -168,6 +169,7 @@ class S3Transfer(S3Client):
             if before.st_size > PART_BYTES:  # verify that the server assembled the parts
                 found = self.stat(location)
                 _check(replace(found, size=before.st_size, sha256=digest), found.size, found.sha256)
+            meter.cancellation.transferred.append(("upload", before.st_size))
 
     def create_folder_marker(self, folder: Location, *, client: str | None = None) -> None:
         """Create an empty object with the name of an empty *folder*, so that listings show it."""

@@ -22,6 +22,8 @@ class Cancellation:
     ) -> None:
         self.is_cancelled = is_cancelled
         self.report_progress = report_progress
+        #: The direction and the size of each transferred file.
+        self.transferred: list[tuple[str, int]] = []
 
     def check(self) -> None:
         """Raise CancelledError if the task is cancelled."""

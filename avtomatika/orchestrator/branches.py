@@ -8,16 +8,22 @@ from avtomatika.core.job import Job, branch_of, step_of
 from avtomatika.core.machine.fan_out import CHUNK
 from avtomatika.store import BranchQuery, BranchStatus, FinishedBranch, LoadedBranches, Store
 
+from .step_counts import StepCounts
 from .unit_of_work import ReceivedEvent
 
 
-def finish_branches(events: Sequence[ReceivedEvent], *, store: Store, consumer: Consumer) -> list[ReceivedEvent]:
+def finish_branches(
+    events: Sequence[ReceivedEvent], *, store: Store, consumer: Consumer, counts: StepCounts
+) -> list[ReceivedEvent]:
     """Store results of branches that succeeded, which need no job. Return the events left to decide."""
     finished = [(received, branch) for received in events if (branch := finished_branch(received)) is not None]
     if not finished:
         return list(events)
     settled = set()
-    for (received, _), reply in zip(finished, store.finish_branches([branch for _, branch in finished]), strict=True):
+    replies = store.finish_branches([branch for _, branch in finished])
+    for (received, branch), (reply, skill) in zip(finished, replies, strict=True):
+        if reply is BranchStatus.OK:
+            counts.result(branch.result, skill)
         if reply is BranchStatus.REROUTE:
             consumer.channel.router.forget_routes()
         elif reply is not BranchStatus.ORDINARY:

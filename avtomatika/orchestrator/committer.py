@@ -15,6 +15,7 @@ from avtomatika.errors import UnavailableError
 from avtomatika.store import Cause, CommitReply, CommitStatus, Store
 
 from .plan_takeover import PlanTakeover
+from .step_counts import StepCounts
 from .step_records import end_step
 from .unit_of_work import Work
 from .worker_control import notify_workers
@@ -41,6 +42,7 @@ class Committer:
         consumer: Consumer,
         store: Store,
         plans: PlanTakeover,
+        counts: StepCounts,
         finish_work: FinishWork,
         fail: Callable[[Work, Exception], None],
         store_values: Callable[[Work], None],
@@ -49,6 +51,7 @@ class Committer:
         self._consumer = consumer
         self._store = store
         self._plans = plans
+        self._counts = counts
         self._finish_work = finish_work
         self._fail = fail
         self._store_values = store_values
@@ -116,6 +119,7 @@ class Committer:
     def _settle_all(self, works: Sequence[Work], replies: Sequence[tuple[Work, CommitReply]]) -> list[Work]:
         """Return the works that are written."""
         for work, reply in replies:
+            self._counts.reply(work, reply)
             self._settle(work, reply)
         for work in works:
             if not work.answered:

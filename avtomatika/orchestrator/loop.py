@@ -29,6 +29,7 @@ from .notices import Notices
 from .placement import Placement
 from .plan_takeover import TAKE_OVER_SECONDS, PlanTakeover
 from .schedules import ReadFile, ScheduleRunner
+from .step_counts import StepCounts
 from .sweeps import Sweeps
 from .task_requests import TaskRequests
 from .unit_of_work import HandlerServices, ReceivedEvent, Work
@@ -89,10 +90,12 @@ class Orchestrator:
         self._services = services
         self._inbox = Inbox(consumer)
         self._in_flight: dict[str, Work] = {}
+        self._counts = StepCounts(store)
         self._committer = Committer(
             consumer=consumer,
             store=store,
             plans=self._plans,
+            counts=self._counts,
             finish_work=self._finish_work,
             fail=self._fail,
             store_values=self._store_values,
@@ -154,7 +157,8 @@ class Orchestrator:
         placed_events = self._placement.choose_workers(
             [received for _, received in self._authenticator.events(deliveries)]
         )
-        for received in finish_branches(placed_events, store=self._store, consumer=self._consumer):
+        undecided = finish_branches(placed_events, store=self._store, consumer=self._consumer, counts=self._counts)
+        for received in undecided:
             job_id = received.event.job_id
             if job_id in self._in_flight:
                 self._in_flight[job_id].later.append(received.delivery)

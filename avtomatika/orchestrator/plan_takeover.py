@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from time import monotonic
 
+from avtomatika import metrics
 from avtomatika.broker import Consumer, StepQueue
 from avtomatika.core.blueprint.blueprint import Blueprint
 from avtomatika.core.job import Job
@@ -134,6 +135,7 @@ class PlanTakeover:
         others = {queue.plan for queue in queues}.difference(self._names)
         for plan in self._silence.abandoned(others, announced):
             self._plans.abandon(plan)
+            metrics.TAKEOVERS.inc()
             announced = replace(announced, abandoned=announced.abandoned | {plan})
         inherited = [queue for queue in queues if queue.plan in announced.abandoned.intersection(others)]
         self._plans.keep_abandoned(sorted({queue.plan for queue in inherited}))

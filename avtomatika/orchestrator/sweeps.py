@@ -75,6 +75,7 @@ class Sweeps:
         def send_due_timers() -> bool:
             is_more = sweeper.send_due_timers().is_more
             placement.flush_outcomes()
+            store.task_times.flush()
             return is_more
 
         def fail_quarantined() -> bool:

@@ -188,6 +188,14 @@ class StreamQuerySchema(Strict):
     )
 
 
+class ScalingQuerySchema(Strict):
+    """A skill, how long its tasks may wait, and the tasks that a worker runs at a time, 0 for that of its workers."""
+
+    skill = fields.String(required=True, validate=Length(1, 64))
+    target_seconds = fields.Float(load_default=10.0, validate=Range(0.1, 86_400))
+    slots_per_worker = fields.Integer(load_default=0, validate=Range(0, 10_000))
+
+
 class GraphQuerySchema(Strict):
     """The format of a graph, by default the one of the ``Accept`` header."""
 

@@ -176,6 +176,18 @@ class DeadLetter(QueuedMessage):
     error: str | None
 
 
+class Scaling(TypedDict):
+    """The workers that a skill needs, and the figures that this follows from."""
+
+    workers: Annotated[int, "workers needed"]
+    slots: Annotated[int, "tasks that they must run at a time"]
+    online_workers: Annotated[int, "workers that have the skill now"]
+    waiting: int
+    running: int
+    tasks_per_second: Annotated[float, "tasks that ended in the last five minutes"]
+    task_seconds: Annotated[float, "their average duration; 0 if none ended"]
+
+
 class Finding(TypedDict):
     """The result of one check, or a problem."""
 

@@ -99,6 +99,8 @@ class Keys:
     worker_turns = "avt:workers:turns".format
     #: Prefix of the strings of the figures of ten minutes, see ``lua/statistics.lua``. They expire in a day.
     statistics = "avt:statistics:".format
+    #: Hash of a minute since 1970: skill -> tasks that ended, ``<skill>/ms`` -> their milliseconds. Expires.
+    task_times = "avt:task-times:{}".format
     #: Sorted set: versions of running orchestrators by their last announcement (ms).
     versions = "avt:versions".format
     #: String: the client of a login session of the pages, by the digest of the session's id.

@@ -106,6 +106,23 @@ class OverviewReader(ServerPart):
         errors = {each.schedule.name: each.error for each in schedules if each.error is not None}
         return Overview(queues=queues, workers=workers, server=server, schedule_errors=errors, **figures)
 
+    def read_blueprints(
+        self, names: Sequence[str], jobs: Mapping[str, int]
+    ) -> tuple[dict[str, int], dict[tuple[str, str], int], int]:
+        """Return the jobs of the blueprints *names* and of all ``other``, those that have not ended by blueprint and
+        status (without those with many *jobs*), and the number of timers."""
+        keys = self._keys
+        # An intersection of more would hold up the server for milliseconds.
+        statuses = [each for each in JobStatus if not each.is_final and 0 < jobs[each] <= 10_000]
+        pairs = [(name, str(status)) for name in names for status in statuses]
+        commands: list[tuple[str | int, ...]] = [("ZCARD", keys.timers())]
+        commands += [("ZCARD", keys.by_blueprint(name)) for name in names]
+        commands += [("ZINTERCARD", 2, keys.by_blueprint(name), keys.by_status(status)) for name, status in pairs]
+        timers, *numbers = self._read(commands)
+        by_name = dict(zip(names, numbers, strict=False))
+        by_name["other"] = max(sum(jobs.values()) - sum(by_name.values()), 0)
+        return by_name, dict(zip(pairs, numbers[len(names) :], strict=True)), timers
+
     def sample(self) -> None:
         """Store the load of this minute."""
         self._run(Call(SAMPLE, [self._keys.statistics()], list(self.read().tasks.values())))

@@ -45,6 +45,7 @@ from .scripts import QUARANTINE_JOB, ignore_call, note_call, server_errors
 from .server_info import ServerInfo, ServerInfoReader
 from .server_part import checked
 from .signals import Wish, decide_call, decision_error, new_decision, new_signal, signal_call, signal_error
+from .task_times import TaskTimes
 from .traffic import TrafficRecords
 from .worker_registry import IsAuthorized, WorkerRegistry, everybody
 
@@ -88,6 +89,7 @@ class Store(JobWriter):
         self.overview = OverviewReader(server, router, registry=self.registry)
         self.job_revisions = JobRevisions(server)
         self.traffic = TrafficRecords(server, router)
+        self.task_times = TaskTimes(server)
         self.schedules = Schedules(server)
         self.streams = JobStreams(server, max_bytes=max_stream_bytes)
 
@@ -232,13 +234,14 @@ class Store(JobWriter):
         replies = self.commit(waiting)
         return frozenset(each.before.id for each, reply in zip(waiting, replies, strict=True) if reply.is_written)
 
-    def finish_branches(self, finished: Sequence[FinishedBranch]) -> list[BranchStatus]:
+    def finish_branches(self, finished: Sequence[FinishedBranch]) -> list[tuple[BranchStatus, str]]:
         """Store the answers of branches that succeeded, in one round trip, each atomically and without its job.
+        Also returns the skill of each that was stored.
 
         Raises UnavailableError if the server is unreachable: any of them may have been written, and all can be sent
         again.
         """
-        replies = [BranchStatus.ORDINARY] * len(finished)
+        replies = [(BranchStatus.ORDINARY, "")] * len(finished)
         calls: dict[int, Call] = {}
         for index, each in enumerate(finished):
             with suppress(NoRouteError), server_errors():
@@ -251,7 +254,8 @@ class Store(JobWriter):
                 )
         for index, answer in zip(calls, self._run_all(list(calls.values())), strict=True):
             if not isinstance(answer, RedisError):  # if the server rejects one, the machine handles it
-                replies[index] = BranchStatus(answer.decode())
+                status, _, skill = answer.decode().partition(" ")
+                replies[index] = BranchStatus(status), skill
         return replies
 
     def load_branches(self, wanted: Sequence[BranchQuery]) -> list[LoadedBranches]:

@@ -13,11 +13,13 @@ from .envelope import ON_DEAD_HEADER, Outgoing
 from .errors import CallbackError, MessageTooLargeError, NoRouteError, is_temporary
 from .inspector import Inspector, Queued, QueueStats, StoredMessage, Unacked
 from .keys import Keys
+from .leases import LEASE_OBSERVERS
 from .publishing.routing import Route, Router
 from .transport import Transport
 
 __all__ = [
     "IF_EMPTY",
+    "LEASE_OBSERVERS",
     "ON_DEAD_HEADER",
     "CallbackError",
     "Channel",

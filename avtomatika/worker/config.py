@@ -14,7 +14,7 @@ from avtomatika.addresses import Address, Mode, parse_address, parse_addresses
 from avtomatika.core.file_reference import LARGEST_INLINE_BYTES, MAX_INLINE_BYTES
 from avtomatika.core.job import Json
 from avtomatika.core.names import is_name
-from avtomatika.environment import choice, integer, number, parsed, positive, text, variable
+from avtomatika.environment import choice, integer, number, parsed, positive, secret, text, variable
 from avtomatika.files.cache import CACHE_BYTES
 from avtomatika.files.config import S3Config
 from avtomatika.files.task_storage import MAX_TASK_BYTES
@@ -67,6 +67,9 @@ class WorkerConfig:
     )
     result_ttl_seconds: int = variable(integer, "WORKER_RESULT_TTL_SECONDS", RESULT_TTL_SECONDS)
     health_port: int | None = variable(integer, "WORKER_HEALTH_PORT", maximum=65_535)
+    metrics_token: str | None = variable(secret, "METRICS_TOKEN")
+    metrics_port: int | None = variable(integer, "METRICS_PORT", minimum=1, maximum=65_535)
+    metrics_host: str = variable(text, "METRICS_HOST", "127.0.0.1")
     cache_dir: str = variable(text, "WORKER_CACHE_DIR", "var/cache")
     cache_bytes: int = variable(integer, "WORKER_CACHE_BYTES", CACHE_BYTES)
     max_task_bytes: int = variable(integer, "WORKER_MAX_TASK_BYTES", MAX_TASK_BYTES, minimum=1)

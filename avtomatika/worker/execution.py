@@ -2,7 +2,7 @@
 
 import logging
 from asyncio import CancelledError
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable, Generator, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field, replace
 from time import monotonic
@@ -11,6 +11,7 @@ from typing import Any
 
 import orjson
 
+from avtomatika import metrics
 from avtomatika.core.events import Result
 from avtomatika.core.job import Json
 from avtomatika.errors import PermanentError, TaskError
@@ -55,6 +56,8 @@ class TaskExecution:
     started_at: float | None = None
     stop_reason: StopReason | None = None
     stop_requested_at: float = 0.0
+    #: The direction and the size of each transferred file.
+    transferred: Sequence[tuple[str, int]] = ()
 
     def run(self) -> None:
         """Run a sync skill. No exception leaves it, not even SystemExit, since a skill must not stop the worker."""
@@ -75,6 +78,7 @@ class TaskExecution:
         transfer: Callable[[Callable[[], Any]], Awaitable[Any]],
     ) -> None:
         files = TaskFiles(self.storage, self.task, Cancellation(self._is_cancelled, self._report))
+        self.transferred = files.cancellation.transferred
         try:
             self._start()
             task = await transfer(files.download_inputs) if files.has_inputs else self.task
@@ -111,6 +115,14 @@ class TaskExecution:
         if self.limit_seconds is not None and ran > self.limit_seconds:
             return StopReason.TIMED_OUT
         return StopReason.CANCELLED if result_timeout is not None and ran > result_timeout + _GRACE_SECONDS else None
+
+    def count(self) -> None:
+        """Add it to the metrics of the worker."""
+        if self.result is not None:
+            metrics.WORKER_TASKS.labels(self.skill.name, metrics.bounded("outcome", self.result.status)).inc()
+        for direction, size in self.transferred:
+            metrics.FILES.labels(direction).inc()
+            metrics.FILE_BYTES.labels(direction).inc(size)
 
     def fail(self, problem: BaseException) -> None:
         """Finish it from outside: with *problem*, or as stopped if a stop was requested."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import NoReturn
 
-from avtomatika import broker, environment, logs, tracing
+from avtomatika import broker, environment, logs, metrics, tracing
 from avtomatika.addresses import WEB_SCHEMES
 from avtomatika.errors import SettingsError
 from avtomatika.files.cache import Cache
@@ -94,6 +94,7 @@ def run_worker(worker: Worker, *, on_forked: Callable[[], None] = lambda: None) 
         _health(shared),
         calling_on_signals(stop),
     ):
+        metrics.serve(config.metrics_port, config.metrics_host, config.metrics_token)
         logger.info("worker %s%s takes %s from %s", config.worker_id, kind, ", ".join(worker.skills), addresses)
         link.run()
     logger.info("worker %s has stopped", config.worker_id)

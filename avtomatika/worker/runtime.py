@@ -177,6 +177,7 @@ class Runtime:
             collected.append(self._finished.popleft())
         self._in_flight.difference_update(collected)
         for execution in collected:
+            execution.count()
             if execution.stop_reason is None and execution.result is not None:
                 self.durations.record(execution.skill.name, (execution.result.duration_ms or 0) / 1000)
         self.reports.forget(execution.task.task_id for execution in collected)

@@ -215,7 +215,7 @@ class SimulatedOrchestrator:
         return reply
 
     def _end_branch(self, pending: PendingDecision, branch: FinishedBranch) -> CommitReply | None:
-        [word] = self.store.finish_branches([branch])
+        [(word, _)] = self.store.finish_branches([branch])
         if word is not BranchStatus.ORDINARY:
             return CommitReply(CommitStatus(word))
         received = ReceivedEvent(pending.delivery, pending.event)

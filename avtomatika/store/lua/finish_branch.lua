@@ -5,7 +5,7 @@
 --       stream of that message.
 -- ARGV: consumer, entry of the cause, event, job id, task, attempt, number of the branch, prefix of its state's routing keys,
 --       answer, history entry, binding version, the message, maximum bytes of all answers.
--- Returns OK | LEASE_LOST | GONE | TERMINAL | STALE (acknowledged, noted) | REROUTE | ORDINARY (the machine must handle it).
+-- Returns OK and the type of the task | LEASE_LOST | GONE | TERMINAL | STALE (acknowledged, noted) | REROUTE | ORDINARY (the machine must handle it).
 
 local function is_held(stream, entry)
   local pending = redis.pcall('XPENDING', stream, 'avt', entry, entry, 1)
@@ -42,7 +42,7 @@ if redis.call('HGET', KEYS[3], ARGV[5]) ~= ARGV[6] then
   ack()
   return 'STALE'
 end
-local branch = redis.call('HMGET', KEYS[7], 'prefix', ARGV[7] .. '/checked', 'bytes')
+local branch = redis.call('HMGET', KEYS[7], 'prefix', ARGV[7] .. '/checked', 'bytes', ARGV[7])
 if branch[1] ~= ARGV[8] or branch[2] then return 'ORDINARY' end
 if (tonumber(branch[3]) or 0) + #ARGV[9] > tonumber(ARGV[13]) then return 'ORDINARY' end
 if (redis.call('HGET', KEYS[10], ':version') or '') ~= ARGV[11] then return 'REROUTE' end
@@ -62,4 +62,4 @@ for _, which in ipairs({':dispatch', ':result'}) do
 end
 if redis.call('HINCRBY', KEYS[7], 'left', -1) == 0 then redis.call('XADD', KEYS[11], '*', 'p', ARGV[12]) end
 ack()
-return 'OK'
+return 'OK ' .. (string.match(branch[4] or '', '"task_type":"([^"]*)"') or '')

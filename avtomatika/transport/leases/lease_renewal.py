@@ -20,6 +20,7 @@ from avtomatika.transport.keys import make_tag
 from avtomatika.transport.publishing.routing import Router
 from avtomatika.transport.scripts import RENEW, SEND_HEARTBEAT, Call
 
+from . import count_leases
 from .liveness import Liveness
 
 logger = logging.getLogger(__name__)
@@ -202,7 +203,9 @@ class LeaseRenewer:
                 lost |= _tags(list(entries), server.run(call))
             # One report may be caused by a script that has acknowledged it and whose reply is not read yet.
             still = lost & holder.lost
+            count_leases("renewed", len(tags) - len(lost))
             for tag in (still - holder.logged) & holder.qos.messages.keys():
+                count_leases("lost", 1)
                 logger.warning("lost the lease of %s: another consumer has the message", tag)
             holder.lost, holder.logged = lost, still
             holder.cancelled = frozenset(still | self._revoked(server, holder))

@@ -18,6 +18,8 @@ from avtomatika.transport.options import Options
 from avtomatika.transport.publishing.routing import Router
 from avtomatika.transport.scripts import CLEAN_UP, MOVE_DELAYED, RECLAIM, REQUEUE, Argument, Call
 
+from . import count_leases
+
 logger = logging.getLogger(__name__)
 
 #: Maximum interval for checking delays, if any.
@@ -85,6 +87,7 @@ class Maintenance:
         self._expiry.remove(expired)
         self._cursors = {stream: answer[1 + place].decode() for place, stream in enumerate(streams)}
         self._reclaim_at = now + min(options.sweep_interval_seconds, answer[0] / 1000 if answer[0] >= 0 else inf)
+        count_leases("taken_over", len(answer[1 + len(streams) :]) // 4)  # values of an entry
         return read_entries(self._subscriptions.streams, answer[1 + len(streams) :])
 
     def _move_delayed(self, now: float) -> None:

@@ -9,6 +9,7 @@ from threading import Condition
 from time import monotonic
 from typing import Any
 
+from avtomatika import metrics
 from avtomatika.addresses import Address, Mode
 
 from .balancing import STARTUP_GRACE_SECONDS, BalancerState, Grant, LinkState, active_link, after_taking, next_grant
@@ -207,6 +208,7 @@ class LinkScheduler:
         elif now != self._last_active:
             self._last_active = now
             self.switches += 1
+            metrics.LINK_SWITCHES.inc()
             logger.warning("now taking tasks from %s", self._addresses[now])
         elif before is None and self._has_started:
             logger.warning("taking tasks from %s again", self._addresses[now])

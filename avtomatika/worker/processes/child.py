@@ -62,7 +62,8 @@ class Child:
         if execution.result is None:
             raise RuntimeError(f"task {task.task_id} ended without a result")
         memory = memory_bytes() if self._is_memory_limited else 0
-        return ChildResult(execution.result, monotonic() - started_at, memory, execution.encoded)
+        seconds = monotonic() - started_at
+        return ChildResult(execution.result, seconds, memory, execution.encoded, execution.transferred)
 
 
 class _Pool:

@@ -2,7 +2,7 @@
 
 import socket
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass, fields
 from operator import attrgetter
 from typing import Any
@@ -44,13 +44,14 @@ class StopRequest:
 class ChildResult:
     """The result of a task that took *seconds*; *memory_bytes* is the memory of the process, 0 if not limited.
 
-    *encoded* are the data of the result as JSON, if they were encoded.
+    *encoded* are the data of the result as JSON, if they were encoded. *transferred* are its files.
     """
 
     result: Result
     seconds: float
     memory_bytes: int = 0
     encoded: bytes | None = None
+    transferred: Sequence[tuple[str, int]] = ()
 
 
 #: Messages of both directions.
@@ -64,12 +65,12 @@ def encode(message: Message) -> bytes:
             text = orjson.dumps(("order", number, _TASK_FIELDS(task), payload_dir, limit_seconds))
         case StopRequest(number, stop_reason):
             text = orjson.dumps(("stop", number, stop_reason))
-        case ChildResult(result, seconds, memory_bytes, encoded) if encoded is None:
-            text = orjson.dumps(("ended", _RESULT_FIELDS(result), seconds, memory_bytes))
-        case ChildResult(result, seconds, memory_bytes, bytes(encoded)):
+        case ChildResult(result, seconds, memory_bytes, encoded, transferred) if encoded is None:
+            text = orjson.dumps(("ended", _RESULT_FIELDS(result), seconds, memory_bytes, transferred))
+        case ChildResult(result, seconds, memory_bytes, bytes(encoded), transferred):
             fields = list(_RESULT_FIELDS(result))
             fields[_DATA] = None
-            text = orjson.dumps(("ended", fields, seconds, memory_bytes)) + _BEFORE_DATA + encoded
+            text = orjson.dumps(("ended", fields, seconds, memory_bytes, transferred)) + _BEFORE_DATA + encoded
         case Chunk():
             text = orjson.dumps(("chunk", *message))
         case Progress():
@@ -90,7 +91,7 @@ def decode(text: bytes) -> Message:
         case "ended":
             if is_split:
                 values[0][_DATA] = orjson.loads(data)
-            return ChildResult(Result(*values[0]), values[1], values[2], data if is_split else None)
+            return ChildResult(Result(*values[0]), values[1], values[2], data if is_split else None, values[3])
         case "chunk":
             return Chunk(*values)
         case _:

@@ -237,10 +237,11 @@ class ProcessExecutor:
 
     def _handle(self, child: ChildProcess, message: Message) -> None:
         match message:
-            case ChildResult(result, seconds, memory_bytes, encoded):
+            case ChildResult(result, seconds, memory_bytes, encoded, transferred):
                 execution = child.finish_first()
                 if execution is None:
                     return
+                execution.transferred = transferred
                 execution.encoded, execution.result = encoded, result
                 self._durations.record(execution.task.task_type, seconds)
                 self._queue.finish(execution)
