@@ -23,7 +23,6 @@ from avtomatika.environment import text
 from avtomatika.transport import LEASE_OBSERVERS
 
 logger = logging.getLogger(__name__)
-
 _SHARED = "PROMETHEUS_MULTIPROC_DIR"
 _SECONDS = (0.005, 0.025, 0.1, 0.25, 0.5, 1, 5, 15, 60, 300, 900, 3600, 14_400, 86_400)
 
@@ -59,7 +58,6 @@ LINK_SWITCHES = _counter("worker_link_switches", "Failovers of the worker to ano
 FILES = _counter("worker_files", "Files that tasks downloaded and uploaded", "direction")
 FILE_BYTES = _counter("worker_file_bytes", "Bytes of these files", "direction")
 LEASES = _counter("leases", "Leases of messages that are renewed, lost, or taken over from dead consumers", "event")
-
 LEASE_OBSERVERS.append(lambda event, number: LEASES.labels(event).inc(number))
 _known: dict[str, set[str]] = {}
 

@@ -35,7 +35,6 @@ control_socket_disable = True
 logconfig_dict = logging_config(_settings.log_level, _settings.log_format)
 
 
-#: The folder of their metrics.
 _METRICS = "PROMETHEUS_MULTIPROC_DIR"
 
 

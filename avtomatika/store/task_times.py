@@ -19,7 +19,8 @@ class TaskTimes(ServerPart):
         self._unwritten = Counter[str]()
 
     def record(self, skill: str, ms: int) -> None:
-        self._unwritten.update({skill: 1, f"{skill}/ms": min(ms, 2**40)})  # a worker may report any number
+        self._unwritten[skill] += 1
+        self._unwritten[f"{skill}/ms"] += min(ms, 2**40)  # a worker may report any number
 
     def flush(self) -> None:
         """Write what was recorded."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import closing
 from pathlib import Path
 from threading import Event, Thread
 
@@ -13,7 +14,6 @@ from avtomatika.store import Store
 
 from ..support.installation import Installation
 from ..support.ports import free_port
-from ..support.scale import scaled
 from ..support.waiting import wait_until
 from ..web.test_metrics import samples
 
@@ -53,7 +53,7 @@ def test_counts_of_500_jobs_add_up_to_what_the_store_says(redis_url: str, tmp_pa
     environment = {"METRICS_TOKEN": "token-of-scrapers", "WORKER_CONCURRENCY": "100", "WEB_CONCURRENCY": "2"}
     installation = Installation(redis_url, tmp_path, **environment)
     stop, falls = Event(), list[tuple[str, ...]]()
-    with installation, Store.connect(redis_url) as store:
+    with installation, closing(Store.connect(redis_url)) as store:
         installation.restart("orchestrator", METRICS_PORT=str(ports[0]))
         installation.restart("worker", METRICS_PORT=str(ports[1]))
         installation.also("orchestrator 2", like="orchestrator", METRICS_PORT=str(ports[2]))
