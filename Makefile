@@ -53,6 +53,7 @@ bench: $(READY) ## Run the benchmarks
 	@$(BIN)/python benchmarks/worker.py
 	@$(BIN)/python benchmarks/tasks.py
 	@$(BIN)/python benchmarks/http_api.py
+	@$(BIN)/python benchmarks/pages.py
 
 soak: $(READY) ## Run large fault-injection tests for MINUTES=60
 	@end=$$(( $$(date +%s) + $(MINUTES) * 60 )); \

@@ -97,7 +97,7 @@ def send(method: str, paths: Sequence[str], body: str | None = None) -> list[Any
 def measure(server: Server, count: int, redis: ValkeyServer) -> tuple[float, float]:
     """Return requests a CPU second that create a job, and that read one."""
     with running(*server.command, env=environment(redis.port)) as process:
-        _wait_until_ready(server)
+        wait_until_ready(server)
         ids = [each["job_id"] for each in send("POST", [server.create] * WARM_UP, server.body)]
         status = [f"/api/v1/jobs/{ids[place % len(ids)]}" for place in range(count)]
 
@@ -111,7 +111,7 @@ def measure(server: Server, count: int, redis: ValkeyServer) -> tuple[float, flo
         return creating, rate(lambda: send("GET", status))
 
 
-def _wait_until_ready(server: Server) -> None:
+def wait_until_ready(server: Server) -> None:
     deadline = monotonic() + _LIMIT_SECONDS
     while True:
         try:

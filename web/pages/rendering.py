@@ -19,6 +19,7 @@ from avtomatika.errors import (
     ConflictError,
     ExpiredError,
     ForbiddenError,
+    InvalidRequestError,
     NotFoundError,
     UnavailableError,
 )
@@ -32,6 +33,7 @@ _HEADINGS: tuple[tuple[type[AvtomatikaError], str], ...] = (
     (ExpiredError, "Expired"),
     (NotFoundError, "Not found"),
     (ConflictError, "Not possible any more"),
+    (InvalidRequestError, "Not understood"),
     (UnavailableError, "Temporarily unavailable"),
 )
 #: The tone of a status, which the style sheet colors.

@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
 from datetime import datetime, timedelta
 from math import inf
 
@@ -68,13 +69,24 @@ def form(value: object, what: str) -> Mapping[str, Json] | None:
     """Return the JSON Schema of an object: *value*, or that of a type."""
     if value is not None and not isinstance(value, Mapping):
         try:
-            value = object_type(value).schema
+            value = _with_defaults(value, object_type(value).schema)
         except TypeError as error:
             raise HandlerError(f"{what} {error}") from None
     found = schema(value, what)
     if found is not None and found.get("type", "object") != "object":
         raise HandlerError(f"{what} must describe an object, not {found['type']!r}")
     return found
+
+
+def _with_defaults(kind: object, schema: Mapping[str, Json]) -> Mapping[str, Json]:
+    """Add the plain defaults of a dataclass, which forms show, to its *schema*."""
+    known = fields(kind) if is_dataclass(kind) else ()
+    defaults = {each.name: {"default": each.default} for each in known if isinstance(each.default, str | int | float)}
+    return (
+        {**schema, "properties": {n: {**each, **defaults.get(n, {})} for n, each in schema["properties"].items()}}
+        if defaults
+        else schema
+    )
 
 
 def retry(value: object, what: str) -> RetryPolicy | None:

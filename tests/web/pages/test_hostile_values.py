@@ -42,7 +42,7 @@ def check(browser: FlaskClient, path: str) -> str:
     assert response.status_code == 200, (path, response.status_code)
     assert len(response.data) <= LARGEST, (path, len(response.data))
     page = Page(response.text)
-    assert [str(src).partition("?")[0] for src in page.scripts] == ["/static/pages.js"], path
+    assert [str(src).partition("?")[0] for src in page.scripts] == ["/static/pages.js", "/static/trees.js"], path
     assert page.handlers == [], path
     assert all(src.startswith("/") for src in page.images), path
     assert not set("\u202e\u2066\x00\x1b\x85") & set(response.text), path
