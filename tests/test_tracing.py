@@ -12,7 +12,10 @@ import pytest
 import requests
 
 from avtomatika import tracing
+from avtomatika.client.http import Endpoint
+from avtomatika.client.steps import Request
 from avtomatika.core.job import Job
+from avtomatika.errors import SettingsError
 
 from .support.collector import Collector, Span
 from .support.installation import Installation
@@ -134,3 +137,25 @@ def test_a_task_of_a_process_without_spans_continues_the_trace_of_its_job() -> N
 
     assert tracing.task_context(job, version=3, now_ms=5) == {"traceparent": CALLER, "sent_ms": "5"}
     assert tracing.task_context(Job("g0-1", "photo", "0a1b2c3d"), version=3, now_ms=5) is None
+
+
+def test_a_client_sends_the_current_span_of_its_program() -> None:
+    from opentelemetry import trace
+
+    endpoint = Endpoint("http://localhost", "token-of-the-program")
+    span = trace.NonRecordingSpan(trace.SpanContext(int(TRACE, 16), 0xB7AD6B7169203331, False, trace.TraceFlags(1)))
+
+    outside = endpoint.arguments(Request("GET", "/"))["headers"]
+    with trace.use_span(span):
+        inside = endpoint.arguments(Request("GET", "/"))["headers"]
+
+    assert inside == {**outside, "traceparent": CALLER}
+    assert outside == {"X-Client-Token": "token-of-the-program"}
+
+
+def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://localhost:4318")
+    monkeypatch.setitem(sys.modules, "opentelemetry.sdk.trace.export", None)
+
+    with pytest.raises(SettingsError, match=r"is not installed: pip install 'avtomatika\[otel\]'"):
+        tracing.load()

@@ -64,6 +64,13 @@ def house(redis_url: str) -> Any:
     made.close()
 
 
+def test_a_task_carries_the_trace_of_its_job(house: House) -> None:
+    context = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    house.start(traceparent=context)
+
+    assert house.take_of_celery().headers["traceparent"] == context
+
+
 def test_a_task_is_a_message_of_celerys_protocol_2(house: House) -> None:
     job_id = house.start(priority=4, result_timeout_seconds=30)
 

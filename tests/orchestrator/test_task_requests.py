@@ -228,3 +228,13 @@ def test_a_request_waits_while_the_server_is_full(house: House, monkeypatch: pyt
 
     house.turn_until(lambda: house.redis.zcard(f"avt:q:{REQUESTS}:delays") == 0)
     assert [job.initial_data for job in house.jobs()] == [{"path": "a.mov"}]
+
+
+@pytest.mark.parametrize(
+    ("sent", "kept"), [("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", True), ("00-x", False), (1, False)]
+)
+def test_a_job_continues_the_trace_of_the_program(make_house: Callable[..., House], sent: object, kept: bool) -> None:
+    house = make_house()
+    house.forward(headers={"traceparent": sent})
+
+    assert [job.traceparent for job in house.jobs()] == [sent if kept else None]
