@@ -3,7 +3,7 @@
     python benchmarks/pages.py [--jobs 1000000] [--requests 10]
 
 The jobs are created over the API, 1,000 with each request, as any client creates them. A page is requested several
-times; its time and its CPU time of the web process are medians, its commands and bytes the least.
+times; its time, its CPU time of the web process and of the server are averages, its commands and bytes the least.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any
 
 import httpx
@@ -43,13 +43,13 @@ PATHS = (
     "/api/v1/jobs?limit=200",
     "/api/v1/jobs/counts",
 )
-_STATISTICS = ("total_commands_processed", "total_net_output_bytes")
 
 
 @dataclass(frozen=True)
 class Cost:
     wall_ms: float
     cpu_ms: float
+    server_ms: float
     commands: int
     bytes: int
 
@@ -64,24 +64,29 @@ def create(client: Client, count: int) -> str:
     return job_id
 
 
+def usage(server: Any) -> tuple[float, int, int]:
+    """Return the CPU seconds of the thread of the server that runs commands, its commands and bytes of replies."""
+    used = server.info()
+    seconds = float(used["used_cpu_user_main_thread"]) + float(used["used_cpu_sys_main_thread"])
+    return seconds, used["total_commands_processed"], used["total_net_output_bytes"]
+
+
 def measured(browser: httpx.Client, server: Any, pid: int, path: str, requests: int) -> Cost:
     """Request a page once for the caches of the process, then *requests* times."""
     headers = HEADERS if path.startswith("/api/") else {}
-    found: list[tuple[float, float, int, int]] = []
+    found = []
     for _ in range(requests + 1):
-        before = [server.info("stats")[name] for name in _STATISTICS]
-        own = [server.info("stats")[name] - each for name, each in zip(_STATISTICS, before, strict=True)]
+        first, before = usage(server), usage(server)  # the difference is what reading the usage costs
         start, cpu = monotonic(), tree_cpu_seconds(pid)
         response = browser.get(path, headers=headers)
-        took = (monotonic() - start, tree_cpu_seconds(pid) - cpu)
+        wall, cpu = monotonic() - start, tree_cpu_seconds(pid) - cpu
         if response.status_code != httpx.codes.OK:
             raise SystemExit(f"{path}: {response.status_code} {response.text[:200]}")
-        after = [server.info("stats")[name] for name in _STATISTICS]
-        cost = [last - first - 2 * each for first, last, each in zip(before, after, own, strict=True)]
-        found.append((*took, *cost))  # type: ignore[arg-type]
-    wall, cpu_seconds, commands, size = zip(*found[1:], strict=True)
-    mean_cpu = sum(cpu_seconds) / requests  # the clock of processes is too coarse for a median
-    return Cost(1000 * median(wall), 1000 * mean_cpu, max(min(commands), 0), max(min(size), 0))
+        after = usage(server)
+        found.append((wall, cpu, *(c - 2 * b + a for a, b, c in zip(first, before, after, strict=True))))
+    walls, cpus, seconds, commands, size = zip(*found[1:], strict=True)
+    mean_cpu = sum(cpus) / requests  # the clock of processes is too coarse for a median
+    return Cost(1000 * median(walls), 1000 * mean_cpu, 1000 * median(seconds), min(commands), min(size))
 
 
 def main(jobs: int, requests: int) -> None:
@@ -110,17 +115,22 @@ def costs_after(count: int, server: Any, pid: int, requests: int) -> dict[str, C
         newest = create(client, count)
         link = client.login_link("/")["url"]
     print(f"{count:,} jobs created in {monotonic() - start:.0f} s", flush=True)
+    while server.info("persistence")["aof_rewrite_in_progress"]:
+        sleep(1)
     with httpx.Client(base_url=URL, follow_redirects=True, timeout=60) as browser:
         browser.get(link)
         return {path: measured(browser, server, pid, path.format(newest=newest), requests) for path in PATHS}
 
 
 def show(results: Sequence[Mapping[str, Cost]], sizes: Sequence[int]) -> None:
-    print(f"\n{'':42}" + "".join(f"{f'{size:,} jobs':>38}" for size in sizes))
-    print(f"{'':42}" + f"{'ms':>8}{'CPU ms':>8}{'commands':>10}{'bytes':>12}" * len(sizes))
+    print(f"\n{'':42}" + "".join(f"{f'{size:,} jobs':>49}" for size in sizes))
+    print(f"{'':42}" + f"{'ms':>8}{'CPU ms':>8}{'server ms':>11}{'commands':>10}{'bytes':>12}" * len(sizes))
     for path in PATHS:
         costs = [each[path] for each in results]
-        figures = (f"{each.wall_ms:8.1f}{each.cpu_ms:8.1f}{each.commands:10,}{each.bytes:12,}" for each in costs)
+        figures = (
+            f"{each.wall_ms:8.1f}{each.cpu_ms:8.1f}{each.server_ms:11.2f}{each.commands:10,}{each.bytes:12,}"
+            for each in costs
+        )
         print(f"{path:42}" + "".join(figures))
 
 
