@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import re
-from typing import Any, ClassVar
+from dataclasses import dataclass
+from typing import Any, ClassVar, cast
 
 import pytest
 
-from avtomatika.core.blueprint.action_types import DispatchTask, End, GoTo
+from avtomatika.core.blueprint.action_types import AwaitApproval, DispatchTask, End, GoTo
 from avtomatika.core.blueprint.actions import Actions
 from avtomatika.core.plan import EndKind, StatePlan, Transition, Via
 from avtomatika.errors import HandlerError
@@ -195,3 +196,39 @@ class TestAwaited:
 
         with pytest.raises(HandlerError, match="go_to: the state"):
             asyncio.run(handler(Actions()))
+
+
+class TestForms:
+    def test_a_dataclass_becomes_a_schema_with_its_defaults(self) -> None:
+        @dataclass
+        class Refund:
+            amount: int
+            notify: bool = True
+
+        action = asked(Refund)
+
+        assert action.form == {
+            "type": "object",
+            "properties": {"amount": {"type": "integer"}, "notify": {"type": "boolean", "default": True}},
+            "required": ["amount"],
+            "additionalProperties": False,
+        }
+
+    @pytest.mark.parametrize(
+        ("form", "message"),
+        [
+            (int, "form is annotated with int, but must be a dict, a dataclass"),
+            ({"type": "text"}, "form is not a valid JSON Schema"),
+            ({"type": "string"}, "form must describe an object, not 'string'"),
+        ],
+    )
+    def test_other_forms_are_refused(self, form: object, message: str) -> None:
+        with pytest.raises(HandlerError, match=re.escape(message)):
+            asked(form)
+
+
+def asked(form: object) -> AwaitApproval:
+    actions = Actions()
+    actions.await_human_approval("desk", "How much?", {"approved": "done"}, form=form)
+    state = StatePlan("pack", transitions=(Transition("done", "approved", via=Via.APPROVAL),), dispatches=True)
+    return cast(AwaitApproval, actions.decision(None, state))

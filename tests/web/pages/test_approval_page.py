@@ -239,3 +239,19 @@ def test_no_log_holds_a_link(
     assert [response.status_code for response in responses] == [500, 500]
     assert "RuntimeError: no luck" in caplog.text
     assert link not in caplog.text
+
+
+def test_the_page_asks_for_the_data_of_a_form(anybody: FlaskClient, alice: FlaskClient, move: Move) -> None:
+    form = {"type": "object", "properties": {"amount": {"type": "integer", "default": 7}}, "required": ["amount"]}
+    job_id = created_id(alice)
+    move(GoTo("encode"), AwaitApproval("mail", "How much?", {"approved": "publish", "rejected": "failed"}, form=form))
+    link = made(alice, job_id)
+
+    asked = anybody.get("/approve", query_string={"link": link}).text
+    missing = post(anybody, link)
+    decided = post(anybody, link, **{"data.amount": "3"})
+
+    assert re.search(r'<input name="data.amount" value="7" inputmode="decimal" required', asked)
+    assert (missing.status_code, decided.status_code) == (422, 200)
+    assert "amount is missing" in missing.text
+    assert move(End("out")).state_history["decision_data"] == {"amount": 3}
