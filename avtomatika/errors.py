@@ -169,6 +169,12 @@ class UnavailableError(AvtomatikaError):
         self.retry_after_seconds = retry_after_seconds
 
 
+class HistoryUnavailableError(UnavailableError):
+    """The history database cannot be used."""
+
+    code = "history_unavailable"
+
+
 class NoRouteError(AvtomatikaError):
     """A message whose routing key matches no binding; it was not sent."""
 

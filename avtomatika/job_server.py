@@ -9,6 +9,7 @@ from threading import Lock
 from typing import Any
 
 from avtomatika import broker
+from avtomatika.archive import open_archive
 from avtomatika.core.plan import Plan
 from avtomatika.files.cleanup import CleanupRules
 from avtomatika.files.config import S3Config
@@ -45,6 +46,7 @@ class JobServer:
             is_authorized=self.workers.may_authenticate,
             max_job_bytes=settings.max_job_bytes,
             max_stream_bytes=settings.max_stream_bytes,
+            archive=open_archive(settings.history_database_uri),
         )
 
     @cached_property

@@ -54,6 +54,11 @@ def _check_webhook_secret(secret: str) -> None:
         raise ValueError("the text after whsec_ must be base64") from None
 
 
+def _check_notify_url(url: str) -> None:
+    if re.match("https?://[^/]", url) is None:
+        raise ValueError("it must be like https://host/path")
+
+
 def _check_redis_url(url: str) -> None:
     try:
         parts = urlsplit(url)
@@ -92,6 +97,8 @@ class Settings:
     local_worker_token: str | None = variable(secret, "LOCAL_WORKER_TOKEN")
     workers_config_path: Path = variable(path, "WORKERS_CONFIG_PATH", Path("workers.toml"), exists=Path.is_file)
     schedules_config: Path = variable(path, "SCHEDULES_CONFIG", Path("schedules.toml"), exists=Path.is_file)
+    history_database_uri: str | None = variable(secret, "HISTORY_DATABASE_URI")
+    history_retention_days: int | None = variable(integer, "HISTORY_RETENTION_DAYS", minimum=1)
     blueprints: str = variable(text, "BLUEPRINTS", "blueprints/")
     port: int = 8080
     job_ttl_seconds: int = variable(integer, "JOB_TTL_SECONDS", 604_800, minimum=1)
@@ -113,6 +120,7 @@ class Settings:
     delivery: Mapping[str, Any] = field(default_factory=dict)
     plan_takeover_seconds: float = variable(positive, "PLAN_TAKEOVER_SECONDS", 60.0)
     webhook_secret: str | None = variable(secret, "WEBHOOK_SECRET", check=_check_webhook_secret)
+    notify_webhook_url: str | None = variable(secret, "NOTIFY_WEBHOOK_URL", check=_check_notify_url)
     webhook_allow: tuple[str, ...] = variable(parsed, "WEBHOOK_ALLOW", (), parse=_networks)
     accept_kombu_tasks: str = variable(choice, "ACCEPT_KOMBU_TASKS", "true", words=("true", "false"))
     #: Skills that Celery workers have -> task and queue of Celery.

@@ -1,4 +1,4 @@
-"""The side loops of ``avtomatika orchestrator``: webhook delivery and file clean-up, each in a thread of its own."""
+"""The side loops of ``avtomatika orchestrator``: webhooks, file clean-up and archiving, each in its own thread."""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -13,11 +13,12 @@ from avtomatika.files.bucket import Bucket
 from avtomatika.files.cleanup import Cleaner, CleanupRules
 from avtomatika.files.job_values import JobValues
 from avtomatika.orchestrator.file_cleanup import FileCleanup
+from avtomatika.orchestrator.sweeps import Archiving
 from avtomatika.orchestrator.webhooks.delivery import Webhooks
 from avtomatika.orchestrator.webhooks.http_post import WebhookClient
 from avtomatika.orchestrator.webhooks.ssrf import networks
 from avtomatika.settings import Settings
-from avtomatika.store import Keyring, Store, Sweeper, WebhookRecords
+from avtomatika.store import Archive, Archiver, Keyring, RedisClient, Router, Store, Sweeper, WebhookRecords
 
 logger = logging.getLogger(__name__)
 
@@ -83,6 +84,7 @@ def delivering_webhooks(
             records=WebhookRecords(server, consumer.channel.router, keyring=Keyring(server, settings.group_secret)),
             client=WebhookClient(timeout_seconds=_TIMEOUT_SECONDS, allowed=networks(settings.webhook_allow)),
             secret=settings.webhook_secret,
+            notify_url=settings.notify_webhook_url,
             values=values,
         )
         with run_in_background(webhooks, "webhook delivery", on_crash=on_crash):
@@ -116,3 +118,16 @@ def removing_files(
         )
         with run_in_background(cleaning, "file clean-up", on_crash=on_crash):
             yield
+
+
+@contextmanager
+def archiving_jobs(
+    archive: Archive | None, server: RedisClient, router: Router, settings: Settings, *, on_crash: Callable[[], None]
+) -> Iterator[None]:
+    """Move ended jobs to *archive* until the context ends; see :func:`run_in_background` for *on_crash*."""
+    if archive is None:
+        yield
+        return
+    archiver = Archiver(server, router, archive=archive, retention_days=settings.history_retention_days)
+    with closing(archive), run_in_background(Archiving(archiver), "archiving", on_crash=on_crash):
+        yield

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 import click
 
+from avtomatika.archive import open_archive
 from avtomatika.diagnosis import server_findings, token_findings
 from avtomatika.errors import AvtomatikaError, SettingsError, UnavailableError
 from avtomatika.files.config import S3Config
@@ -63,7 +64,8 @@ def command(ctx: click.Context, as_json: bool) -> None:
 
 def _of_the_server() -> Any:
     settings = join_local()
-    with closing(Store.connect(str(settings.redis_url), secret=settings.group_secret)) as store:
+    archive = open_archive(settings.history_database_uri)
+    with closing(Store.connect(str(settings.redis_url), secret=settings.group_secret, archive=archive)) as store:
         return dump(answers.Finding, [*server_findings(store), _password(str(settings.redis_url))], many=True)
 
 

@@ -1,21 +1,53 @@
-"""Print the history of a job: followed live with its stream, as lines, or as a table."""
+"""``avtomatika history``, and the history of a job: followed live with its stream, as lines, or as a table."""
 
+import json
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from heapq import merge
 from math import inf
 from time import monotonic
 from typing import Any
 
+import click
+
 from avtomatika.client import Client
 from avtomatika.client.answers import HistoryEntry, StreamEntry
 from avtomatika.core.job import JobStatus
+from avtomatika.errors import NotFoundError
 
+from .api import api_options, pass_api
+from .many_jobs import filter_options
 from .output import print_table
 from .streams import described
 
 #: Longest wait of one request for a change of the job.
 _WAIT_SECONDS = 1.0
 _COLUMNS = ("seq", "time", "event", "state", "attempt", "worker", "ms", "data")
+
+
+@click.group("history")
+@api_options
+def command() -> None:
+    """Export ended jobs."""
+
+
+@command.command()
+@filter_options
+@click.option("--output", type=click.File("w", lazy=True), default="-", help="Write to this file.")
+@pass_api
+def export(api: Client, /, output: Any, **wanted: Any) -> None:
+    """Export jobs of server and archive, oldest first; without --status those that have ended.
+
+    Each is a line of JSON with the job, its data and its history, as `avtomatika jobs export` writes it.
+
+    \b
+        avtomatika history export --since 2026-01-01T00:00:00Z --output jobs.jsonl
+    """
+    wanted["status"] = wanted["status"] or [status for status in JobStatus if status.is_final]
+    for found in api.jobs(**wanted, oldest_first=True, archived=True, page_size=200):
+        with suppress(NotFoundError):  # deleted a moment ago
+            exported = api.export(found["id"], with_children=False)
+            click.echo(json.dumps(exported.as_json(), ensure_ascii=False), file=output)
 
 
 def events_until_the_end(

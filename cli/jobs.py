@@ -77,9 +77,10 @@ def submit(
 @filter_options
 @filter_option("--limit", type=click.IntRange(1), default=50, help="Maximum number of jobs to print.")
 @click.option("--oldest-first", is_flag=True, help="List the oldest jobs first.")
-def list_jobs(api: Client, /, limit: int, oldest_first: bool, as_json: bool, **wanted: Any) -> None:
+@click.option("--archived", is_flag=True, help="List jobs of the archive too.")
+def list_jobs(api: Client, /, limit: int, as_json: bool, **wanted: Any) -> None:
     """List jobs, newest first."""
-    found = api.jobs(**wanted, oldest_first=oldest_first, page_size=min(limit, _LONGEST_PAGE))
+    found = api.jobs(**wanted, page_size=min(limit, _LONGEST_PAGE))
     jobs = list(islice(found, limit))
     print_table(jobs, _LIST_COLUMNS, as_json=as_json)
 

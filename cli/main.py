@@ -33,6 +33,7 @@ _COMMANDS = {
     "orchestrator": "Run an orchestrator: advance jobs, deliver webhooks.",
     "worker": "Run a worker: execute tasks.",
     "jobs": "Submit, list, watch, cancel and retry jobs.",
+    "history": "Export ended jobs of server and archive.",
     "tasks": "Send single tasks to workers.",
     "replay": "Rerun an exported job in memory and compare its steps.",
     "files": "Upload, list and download the files of jobs.",

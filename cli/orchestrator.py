@@ -10,6 +10,7 @@ from threading import Event
 import click
 
 from avtomatika import broker, logs, metrics, tracing
+from avtomatika.archive import open_archive
 from avtomatika.broker.backoff import Backoff
 from avtomatika.core.blueprint.blueprint import Blueprint
 from avtomatika.core.blueprint.job_context import ClientInfo
@@ -32,7 +33,7 @@ from avtomatika.store.cleanups import CleanupTimes
 from avtomatika.tokens import Clients, Workers
 
 from .arguments import blueprints_option
-from .background_loops import cleanup_rules, delivering_webhooks, removing_files
+from .background_loops import archiving_jobs, cleanup_rules, delivering_webhooks, removing_files
 from .environment import join_local
 from .parent import end_with_parent
 from .schedules_file import schedules_of_file
@@ -144,13 +145,12 @@ def _run(blueprints: Sequence[Blueprint], queues: Sequence[str], settings: Setti
 def _attached(
     stack: ExitStack, blueprints: Sequence[Blueprint], queues: Sequence[str], settings: Settings
 ) -> Orchestrator:
-    """Connect an orchestrator, webhook delivery and file clean-up, closed by *stack*. Raises UnavailableError."""
-    url, objects = str(settings.redis_url), _objects()
+    """Connect an orchestrator and its side loops, closed by *stack*. Raises UnavailableError."""
+    url, objects, archive = str(settings.redis_url), _objects(), open_archive(settings.history_database_uri)
     values = None if objects is None else JobValues(objects, limit=settings.max_inline_bytes)
     cleanup = cleanup_rules(objects)
-    connection = stack.enter_context(
-        broker.connect(url, max_connections=settings.redis_max_connections, **settings.delivery)
-    )
+    limits = {"max_connections": settings.redis_max_connections, **settings.delivery}
+    connection = stack.enter_context(broker.connect(url, **limits))
     broker.declare(connection, [blueprint.plan for blueprint in blueprints])
     queues = [*queues, TIMERS, WORKERS, REQUESTS, *settings.celery_tasks, *([REPLIES] if settings.celery_tasks else ())]
     consumer = stack.enter_context(closing(broker.Consumer(connection, queues, prefetch=_PREFETCH)))
@@ -169,12 +169,13 @@ def _attached(
         cache_bytes=_CACHE_BYTES,
         max_stream_bytes=settings.max_stream_bytes,
         max_retries=settings.job_max_retries,
+        notifies=settings.notify_webhook_url is not None,
     )
     orchestrator = Orchestrator(
         blueprints=blueprints,
         consumer=consumer,
         store=store,
-        sweeper=Sweeper(server, router),
+        sweeper=Sweeper(server, router, keeps_jobs=archive is not None),
         runner=HandlerRunner(timeout_seconds=settings.handler_timeout_seconds),
         services=HandlerServices(
             client_of=client_of(Clients(**settings.client_tokens)),
@@ -191,6 +192,7 @@ def _attached(
     )
     stack.enter_context(delivering_webhooks(settings, values, on_crash=orchestrator.stop))
     stack.enter_context(removing_files(objects, cleanup, settings, on_crash=orchestrator.stop))
+    stack.enter_context(archiving_jobs(archive, server, router, settings, on_crash=orchestrator.stop))
     return orchestrator
 
 

@@ -45,8 +45,9 @@ MAY_IMPORT = {
         "core",
         "errors",
     },
-    "job_server": {"store", "broker", "files", "loading", "settings", "tokens", "core", "errors"},
+    "job_server": {"archive", "store", "broker", "files", "loading", "settings", "tokens", "core", "errors"},
     "broker": {"transport", "schemas", "core", "errors"},
+    "archive": {"store", "core", "errors"},
     "store": {"transport", "tracing", "schemas", "core", "errors"},
     "orchestrator": {
         "store",
@@ -85,6 +86,7 @@ MAY_TEST = {("pytest_plugin", "testing"), ("cli", "testing"), ("client", "web")}
 #: Third-party package -> the rooms that alone may import it.
 ONLY_IN = {
     "kombu": {"transport", "broker"},
+    "sqlalchemy": {"archive"},
     "redis": {"transport", "store"},
     "boto3": {"files"},
     "botocore": {"files"},

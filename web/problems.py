@@ -15,6 +15,7 @@ from avtomatika.errors import (
     ConflictError,
     ExpiredError,
     ForbiddenError,
+    HistoryUnavailableError,
     InvalidRequestError,
     NoRouteError,
     NotFoundError,
@@ -93,7 +94,8 @@ def detail_of(error: AvtomatikaError) -> str:
         return "the broker does not know this blueprint yet; retry later"
     if isinstance(error, UnavailableError) and error.__cause__ is not None:
         logger.warning("%s %r: %s", request.method, request.path, error)
-        return "the job server is unavailable; retry later"
+        what = "history database" if isinstance(error, HistoryUnavailableError) else "job server"
+        return f"the {what} is unavailable; retry later"
     return str(error)
 
 

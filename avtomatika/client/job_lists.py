@@ -30,9 +30,14 @@ class JobFilter(TypedDict, total=False):
     text: str | None
 
 
-def jobs(*, page_size: int = 50, oldest_first: bool = False, **wanted: Unpack[JobFilter]) -> Pages[answers.JobSummary]:
-    """Iterate over the jobs that match, newest first or *oldest_first*, and request the pages as needed."""
-    order = {"oldest_first": "true"} if oldest_first else {}
+def jobs(
+    *, page_size: int = 50, oldest_first: bool = False, archived: bool = False, **wanted: Unpack[JobFilter]
+) -> Pages[answers.JobSummary]:
+    """Iterate over the jobs that match, newest first or *oldest_first*, and request the pages as needed.
+
+    With *archived* also those that the server has deleted after their end, if it archives jobs.
+    """
+    order = {name: "true" for name, value in (("oldest_first", oldest_first), ("archived", archived)) if value}
     return Pages("/api/v1/jobs", "jobs", "cursor", {**_plain(wanted), **order, "limit": page_size})
 
 

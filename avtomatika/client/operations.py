@@ -121,11 +121,14 @@ def history(job_id: str, *, after: int = 0) -> Steps[answers.History]:
     return found
 
 
-def export(job_id: str) -> Steps[Recording]:
-    """Return a job with its history and its child jobs: enough to replay it in memory."""
-    exported = yield from job(job_id)
+def export(job_id: str, *, with_children: bool = True) -> Steps[Recording]:
+    """Return a job with its history and its child jobs: enough to replay it in memory.
+
+    Values that were deleted from S3 remain references.
+    """
+    exported = yield from json_answer(answers.Job, Request("GET", job_path(job_id)))
     children: list[Recording] = []
-    for child_id in exported["children"]:
+    for child_id in exported["children"] if with_children else ():
         children.append((yield from export(child_id)))
     recorded = yield from history(job_id)
     exported, events = yield from loaded([exported, recorded["events"]], skips_missing=True)

@@ -25,7 +25,7 @@ class SendEvent:
 
 @dataclass(frozen=True, slots=True)
 class SendWebhook:
-    """Send a webhook for *job* in this version: it ended, was quarantined, or *event* happened."""
+    """Send a webhook for *job* in this version: it ended, was quarantined, waits for a person, or *event* happened."""
 
     job: Job
     event: str | None = None

@@ -3,13 +3,14 @@
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from threading import Event
 from time import monotonic
 from typing import Self
 
 from avtomatika.broker.backoff import Backoff
 from avtomatika.core.job import JobStatus
 from avtomatika.errors import ConflictError, NotFoundError, UnavailableError
-from avtomatika.store import JobFilter, Store, Sweeper, UnreadableJob
+from avtomatika.store import Archiver, JobFilter, Store, Sweeper, UnreadableJob
 
 from .placement import Placement
 from .plan_takeover import PlanTakeover
@@ -112,6 +113,27 @@ class Sweeps:
         for sweep in self._sweeps:
             if sweep.due <= now:
                 sweep.run(now)
+
+
+class Archiving:
+    """Runs *archiver* in a loop of its own, so that a slow database delays no job."""
+
+    def __init__(self, archiver: Archiver) -> None:
+        self._archiver = archiver
+        self._stopping = Event()
+
+    def stop(self) -> None:
+        """Start nothing new; :meth:`run` returns soon."""
+        self._stopping.set()
+
+    def run(self) -> None:
+        """Work until :meth:`stop`; wait while the server or the database is unavailable."""
+        backoff = Backoff(logger, "ended jobs stay on the server")
+        backoff.run(self._run_once, until=self._stopping.is_set, wait=self._stopping.wait)
+
+    def _run_once(self) -> None:
+        if not self._archiver.run_once():
+            self._stopping.wait(_EXPIRY_EVERY_SECONDS)
 
 
 def expire_quarantined(store: Store, sweeper: Sweeper) -> Iterator[int]:

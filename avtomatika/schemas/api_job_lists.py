@@ -61,6 +61,9 @@ class JobListQuerySchema(JobFilterSchema):
 
     limit = fields.Integer(load_default=50, validate=Range(1, LARGEST_PAGE))
     cursor = fields.String(load_default=None, metadata=about("`next` of the previous page"))
+    archived = fields.Boolean(
+        load_default=False, metadata=about("also the jobs of the archive, which the server has deleted after their end")
+    )
     oldest_first = fields.Boolean(load_default=False, metadata=about("the oldest jobs first, instead of the newest"))
 
 

@@ -1,7 +1,9 @@
 """Jobs, history and timers on Redis. Each change of a job is one Lua script. Start at ``store.py``."""
 
-from avtomatika.transport import Reading, RedisClient
+from avtomatika.transport import Reading, RedisClient, Router
 
+from .archive import Archive, Position, StoredJob
+from .archiver import Archiver
 from .branches import BranchQuery, BranchStatus, FinishedBranch, LoadedBranches
 from .client_limits import NEW_SKILLS_SECONDS
 from .commit import Cause, Commit, CommitReply, CommitStatus
@@ -15,7 +17,7 @@ from .logins import LINK_SECONDS, Logins
 from .overview import Overview
 from .plans import SERVED_WITHIN_MS, PlanAnnouncements, Plans, needed_by
 from .queues import QueuedMessage, Queues
-from .records import JobFilter, UnreadableJob
+from .records import JobFilter, UnreadableJob, load_job
 from .schedules import Schedules, jobs_at
 from .server_info import Finding, HealthState, ServerInfo, check_server
 from .sessions import RefreshStatus, Session, Sessions, TokenPair

@@ -8,7 +8,7 @@ import orjson
 from redis.exceptions import RedisError
 
 from avtomatika.core.frozen import dataclass
-from avtomatika.core.job import Branches, Job, branch_of
+from avtomatika.core.job import Branches, Job, JobStatus, branch_of
 from avtomatika.core.signing import GroupSecret
 from avtomatika.core.step import Step
 from avtomatika.transport import Outgoing, Route, Router
@@ -19,7 +19,7 @@ from .cleanups import NO_CLEANUPS, CleanupTimes, cleanup_timers
 from .entries import dump_entry
 from .keys import Keys
 from .large_values import Dump, check_inline, is_initial
-from .messages import message_of, opened_row, prefix_of, step_message, timer_name, timer_row
+from .messages import message_of, notification, opened_row, prefix_of, step_message, timer_name, timer_row
 from .records import as_dict, dump_doc, dump_init
 from .scripts import COMMIT, COMMIT_MORE
 from .server_part import ServerClock
@@ -90,6 +90,7 @@ def commit_call(
     max_bytes: int,
     cleanups: CleanupTimes = NO_CLEANUPS,
     max_inline_bytes: int | None = None,
+    notifies: bool = False,
 ) -> Call:
     """Return the script call for *commit*; *doc* is the record of its job.
 
@@ -97,7 +98,7 @@ def commit_call(
     written then.
     """
     job, step = commit.step.job, commit.step
-    sent = _sent(commit, router, secret, clock)
+    sent = _sent(commit, router, secret, clock, notifies=notifies)
     causes = [(*router.parse_tag(cause.tag), cause) for cause in commit.causes]
     args = _Arguments(
         _scalars(commit, doc, router, job_ttl_ms=job_ttl_ms, joined_at=len(sent.payloads), max_bytes=max_bytes)
@@ -191,11 +192,14 @@ class _Sent:
             self.payloads.append((payload, str(message.headers.get("x-group", ""))))
 
 
-def _sent(commit: Commit, router: Router, secret: GroupSecret, clock: ServerClock) -> _Sent:
+def _sent(commit: Commit, router: Router, secret: GroupSecret, clock: ServerClock, *, notifies: bool) -> _Sent:
     """Return all messages of *commit*; the one that announces the end of all branches is last."""
-    step, sent = commit.step, _Sent(router)
+    before, step, sent = commit.before, commit.step, _Sent(router)
     for outgoing in step.outgoing:
         sent.add(message_of(step.job, outgoing, secret, version=commit.before.version + 1, clock=clock))
+    is_new = (step.job.status, step.job.wait) != (before.status, before.wait)
+    if notifies and is_new and step.job.status in (JobStatus.QUARANTINED, JobStatus.WAITING_FOR_HUMAN):
+        sent.add(notification(step.job, secret, version=commit.before.version + 1, clock=clock))
     if step.child is not None:
         for outgoing in step.child.outgoing:
             sent.add(message_of(step.child.job, outgoing, secret, version=1, clock=clock))

@@ -52,7 +52,7 @@ class JobLists(ServerPart):
         A cursor is a position in the order of all jobs, which never changes. A page may have fewer jobs than the limit,
         or none, if few of many jobs match. Raises InvalidRequestError for an unknown cursor.
         """
-        created, last_id = _start(wanted)
+        created, last_id = start(wanted)
         found: dict[str, JobRow] = {}
         for _ in range(_CALLS):
             limit = wanted.limit - len(found)
@@ -66,7 +66,7 @@ class JobLists(ServerPart):
 
     def count_by_blueprint(self, wanted: JobFilter) -> JobCounts:
         """Count the jobs that match, by blueprint; up to 5,000 jobs are examined."""
-        created, last_id = _start(wanted)
+        created, last_id = start(wanted)
         found = Counter[str]()
         for _ in range(_CALLS):
             call = _call(self._keys, wanted, created, last_id, by="blueprint")
@@ -78,7 +78,7 @@ class JobLists(ServerPart):
 
     def read_states(self, wanted: JobFilter) -> Reading[tuple[dict[tuple[str, str], int], bool]]:
         """Count the jobs that match, by plan hash and state: the first 2,000, False if there are more."""
-        call = _call(self._keys, wanted, *_start(wanted), by="state")
+        call = _call(self._keys, wanted, *start(wanted), by="state")
         [reply] = none_refused((yield [call]))
         _, last_id, *pairs = _texts(reply)
         found = {(name[:_HASH], name[_HASH:]): count for name, count in _numbers(pairs)}
@@ -94,7 +94,7 @@ class JobLists(ServerPart):
         filters = [replace(wanted, cursor=None, status=status) for status in statuses]
         if not wanted.statuses:
             filters.append(replace(wanted, cursor=None))
-        rows = none_refused((yield [_call(self._keys, each, *_start(each)) for each in filters]))
+        rows = none_refused((yield [_call(self._keys, each, *start(each)) for each in filters]))
         counts, incomplete = dict[str, int](), list[str]()
         for status, row in zip((*statuses, ""), rows, strict=False):
             _, last_id, *pairs = _texts(row)
@@ -146,7 +146,7 @@ def _indexes(keys: Keys, wanted: JobFilter) -> Sequence[str]:
     return [keys.by_label(name, value) for name, value in dict.fromkeys(wanted.labels)] + indexes
 
 
-def _start(wanted: JobFilter) -> tuple[str, str]:
+def start(wanted: JobFilter) -> tuple[str, str]:
     """Return creation and id of the job to start after, or the end of the wanted time."""
     created, last_id = ("", "") if wanted.cursor is None else _position(wanted.cursor)
     first = wanted.created_after_ms if wanted.oldest_first else wanted.created_before_ms

@@ -1,18 +1,20 @@
 """Reads jobs, their histories and their live state."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import chain, islice
 from typing import Any
 
 from avtomatika.core.explain.facts import LiveState
 from avtomatika.core.job import Job, RecordedEntry, WaitRecord
-from avtomatika.errors import UnreadableRecordError
+from avtomatika.errors import SettingsError, UnreadableRecordError
 from avtomatika.transport import Reading, RedisClient, none_refused
 from avtomatika.transport.scripts import Call
 
 from . import live_state
+from .archive import Archive, Position, merged
 from .entries import load_entry, load_note
-from .job_list import JobLists
+from .job_list import JobLists, start
 from .large_values import ValueCache, Values, load_values
 from .records import JobFilter, UnreadableJob, load_job, unreadable
 from .scripts import READ_HISTORY
@@ -84,6 +86,8 @@ class JobQueries(JobLists):
     def __init__(self, server: RedisClient, *, cache_bytes: int) -> None:
         super().__init__(server)
         self._jobs = JobReader(server, cache_bytes=cache_bytes)
+        #: Where single jobs and their histories are read if the server does not have them.
+        self.archive: Archive | None = None
 
     def load(self, job_id: str) -> Job | None:
         """Return the job or None. Raises UnreadableRecordError."""
@@ -92,6 +96,8 @@ class JobQueries(JobLists):
     def read_job(self, job_id: str) -> Reading[Job | None]:
         """The reading of :meth:`load`."""
         [job] = yield from self._jobs.read_jobs([job_id])
+        if job is None and self.archive is not None and (stored := self.archive.load(job_id)) is not None:
+            job = stored.load()
         if isinstance(job, UnreadableJob):
             raise UnreadableRecordError(job_id, job.reason)
         return job
@@ -118,12 +124,22 @@ class JobQueries(JobLists):
         return self.read_together(self.read_list(wanted, with_data=with_data))[0]
 
     def read_list(self, wanted: JobFilter, *, with_data: bool = False) -> Reading[tuple[list[Job], str | None]]:
-        """The reading of :meth:`list_jobs`: one round trip if many of the jobs match, and one for large values."""
+        """The reading of :meth:`list_jobs`: one round trip if many of the jobs match, and one for large values.
+
+        Raises SettingsError if it asks for archived jobs and there is no archive.
+        """
+        if wanted.archived and self.archive is None:
+            raise SettingsError("this server archives no jobs: HISTORY_DATABASE_URI is not set")
         rows, cursor = yield from self._read_list(wanted)
         found: Iterable[Job | None] = (load_job(job_id, row) for job_id, row in rows.items())
         if with_data and rows:
             found = yield from self._jobs.read_jobs(list(rows), rows)
-        return [job for job in found if job is not None and wanted.matches(job)], cursor
+        jobs = [job for job in found if job is not None]
+        if wanted.archived and self.archive is not None:
+            after, end = (_position(*start(each)) for each in (wanted, replace(wanted, cursor=cursor)))
+            jobs, next_place = merged(wanted, jobs, end if cursor else None, self.archive.find(wanted, after))
+            cursor = None if next_place is None else "{}.{}".format(*next_place)
+        return [job for job in jobs if wanted.matches(job)], cursor
 
     def count(self, status: str) -> int:
         """Return the number of jobs with *status*."""
@@ -140,7 +156,12 @@ class JobQueries(JobLists):
         self, job_id: str, *, after: int = 0, limit: int = 1000
     ) -> Reading[tuple[list[RecordedEntry], int | None]]:
         """The reading of :meth:`history`, in one round trip."""
-        [[is_more, *rows]] = none_refused((yield [self._history_page(job_id, after, limit)]))
+        call, is_stored = self._history_page(job_id, after, limit), ("EXISTS", self._keys.history(job_id))
+        [[is_more, *rows], *stored] = none_refused((yield [call, *([] if self.archive is None else [is_stored])]))
+        if self.archive is not None and not stored[0]:
+            archived = self.archive.load(job_id)
+            rows = [] if archived is None else list(archived.history[after:])
+            is_more, rows = len(rows) > limit, rows[:limit]
         entries = [load_entry(after + place, row) for place, row in enumerate(rows, start=1)]
         return entries, after + len(rows) if is_more else None
 
@@ -149,6 +170,7 @@ class JobQueries(JobLists):
         pages = self._run_all([self._history_page(job_id, 0, 1000, _FIRST_PAGE_BYTES) for job_id in job_ids])
         for job_id, page in zip(job_ids, pages, strict=True):
             is_more, *rows = (True,) if isinstance(page, Exception) else page
+            is_more = is_more or (self.archive is not None and not rows)
             entries = [load_entry(place, row) for place, row in enumerate(rows, start=1)]
             yield chain(entries, self._rest(job_id, len(rows) if is_more else None))
 
@@ -162,7 +184,11 @@ class JobQueries(JobLists):
 
     def notes(self, job_id: str) -> list[dict[str, Any]]:
         """Return the notes about ignored events, newest first, at most 100."""
-        [rows] = self._read([("LRANGE", self._keys.notes(job_id), 0, -1)])
+        [rows, is_stored] = self._read(
+            [("LRANGE", self._keys.notes(job_id), 0, -1), ("EXISTS", self._keys.job(job_id))]
+        )
+        if self.archive is not None and not is_stored and (archived := self.archive.load(job_id)) is not None:
+            rows = archived.notes
         return [load_note(row) for row in rows]
 
     def live_state(self, job: Job) -> LiveState:
@@ -183,6 +209,10 @@ class JobQueries(JobLists):
         """Return the id of the worker that started each of *tasks* (job id, task id), or None."""
         rows = self._read([("HGET", self._keys.tasks(job_id), f"{task}/worker") for job_id, task in tasks])
         return [None if row is None else row.decode() for row in rows]
+
+
+def _position(created: str, job_id: str) -> Position | None:
+    return (int(created), job_id) if created else None
 
 
 def _lacks_values(job: Job) -> bool:

@@ -60,6 +60,8 @@ class Keys:
     timer_messages = "avt:timers:messages".format
     #: Sorted set: id of a finished job -> when it is deleted (ms).
     retention = "avt:retention".format
+    #: String: why ended jobs could not be archived; expires unless the archive stays unavailable.
+    archive_error = "avt:archive:error".format
     #: String: a lock on a periodic task, held until it is due again.
     claim = "avt:claim:{}".format
     #: Hash: name of a schedule -> its definition and state (JSON).

@@ -1,5 +1,6 @@
 """Builds the messages that a step sends: step events, tasks, timers and webhooks, signed by the group."""
 
+from dataclasses import replace
 from typing import assert_never
 
 from avtomatika import tracing
@@ -32,6 +33,12 @@ def message_of(job: Job, outgoing: core.Outgoing, secret: GroupSecret, *, versio
             return step_message(outgoing, secret)
         case _:
             assert_never(outgoing)
+
+
+def notification(job: Job, secret: GroupSecret, *, version: int, clock: ServerClock) -> Outgoing:
+    """Return the message that has operators notified of *job*, independently of its webhooks."""
+    webhook = wire.WebhookMessage.of(job, version=version, now_ms=clock.now_ms())
+    return webhook_message(replace(webhook, url="", number=max(job.webhooks, 1)), secret)
 
 
 def webhook_message(webhook: wire.WebhookMessage, secret: GroupSecret, *, delay_seconds: float = 0) -> Outgoing:

@@ -28,7 +28,7 @@ class Overview:
     """*jobs* are numbers by status, *dead_letters* by queue. *hour* and *day* are points as ``PointsSchema`` has them.
 
     *secrets* is the number of different secrets that processes started to use within a day. *versions* are those of
-    orchestrators. *silent_ms* is the time since an orchestrator announced its plans.
+    orchestrators. *silent_ms* is the time since an orchestrator announced its plans. *archive_error*: why jobs stay.
     """
 
     at_ms: int
@@ -44,6 +44,7 @@ class Overview:
     hour: Mapping[str, Any]
     day: Mapping[str, Any]
     schedule_errors: Mapping[str, str] = field(default_factory=dict)
+    archive_error: str | None = None
 
     @property
     def tasks(self) -> dict[str, int]:
@@ -136,5 +137,5 @@ class OverviewReader(ServerPart):
             [*announced, broker.bindings(TASKS), broker.dead_queues, *indexes],
             [REMEMBERED_SECONDS, SERVED_WITHIN_MS, broker.dead("%s"), *JobStatus],
         )
-        [text] = none_refused((yield [call]))
-        return orjson.loads(text)
+        [text, error] = none_refused((yield [call, ("GET", keys.archive_error())]))
+        return {**orjson.loads(text), "archive_error": None if error is None else error.decode()}

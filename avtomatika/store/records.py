@@ -47,7 +47,7 @@ class JobFilter:
 
     A job must have one of the statuses and all of *labels*, which are (name, value), and be created at or after
     *created_after_ms* and before *created_before_ms*. *text* must be part of the code or the message of its error, or
-    of the question of its approval; the case of ASCII letters is ignored.
+    of the question of its approval; the case of ASCII letters is ignored. *archived* lists the jobs of the archive too.
     """
 
     client: str | None = None
@@ -62,6 +62,7 @@ class JobFilter:
     limit: int = 50
     cursor: str | None = None
     oldest_first: bool = False
+    archived: bool = False
 
     @property
     def statuses(self) -> tuple[str, ...]:

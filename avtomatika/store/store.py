@@ -21,6 +21,7 @@ from avtomatika.schemas.wire import Progress, TaskStarted
 from avtomatika.transport import Outgoing, Reading, RedisClient, Router, together
 from avtomatika.transport.scripts import Call
 
+from .archive import Archive
 from .branches import BranchQuery, BranchStatus, FinishedBranch, LoadedBranches, branch_call
 from .cleanups import NO_CLEANUPS, CleanupTimes
 from .client_limits import ClientLimits
@@ -68,14 +69,19 @@ class Store(JobWriter):
         cache_bytes: int = 0,
         max_stream_bytes: int = MAX_STREAM_BYTES,
         max_retries: int = 3,
+        archive: Archive | None = None,
+        notifies: bool = False,
     ) -> None:
         """Without a *keyring* the group's secret is the one that the server stores. *is_authorized* returns False for
         the ids of revoked workers. The data of a job is at most *max_job_bytes* of JSON; large values are cached up to
         *cache_bytes*. A step with a value above *max_inline_bytes* is refused. *max_retries* is the default of single
-        tasks."""
+        tasks. Jobs that the server no longer has are read from *archive*. With *notifies*, operators are
+        notified of jobs that wait for a person or are quarantined."""
         options = {"job_ttl_ms": 1000 * job_ttl_seconds, "cleanups": cleanups, "max_inline_bytes": max_inline_bytes}
+        options["notifies"] = notifies
         keyring = keyring or Keyring(server)
         super().__init__(server, router, keyring=keyring, max_bytes=max_job_bytes, cache_bytes=cache_bytes, **options)
+        self.archive = archive
         self._group = group
         self._max_retries = max_retries
         self._server_info = ServerInfoReader(server)

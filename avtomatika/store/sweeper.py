@@ -37,9 +37,11 @@ class Swept:
 class Sweeper(ServerPart):
     """Does the periodic work of one server."""
 
-    def __init__(self, server: RedisClient, router: Router) -> None:
+    def __init__(self, server: RedisClient, router: Router, *, keeps_jobs: bool = False) -> None:
+        """With *keeps_jobs* it deletes none: an :class:`.archiver.Archiver` does."""
         super().__init__(server)
         self._router = router
+        self._keeps_jobs = keeps_jobs
         self._clock = ServerClock(server)
 
     def send_due_timers(self) -> Swept:
@@ -55,6 +57,8 @@ class Sweeper(ServerPart):
 
         Only one orchestrator at a time does it: two would do the same work twice.
         """
+        if self._keeps_jobs:
+            return Swept(0, is_more=False)
         due = ("ZRANGE", self._keys.retention(), "-inf", self._clock.now_ms(), "BYSCORE", "LIMIT", 0, _EXPIRE_BATCH)
         job_ids = [job_id.decode() for job_id in self._read([due])[0]]
         if not job_ids or not self.claim(_RETENTION, seconds=_RETENTION_SECONDS):
@@ -75,12 +79,16 @@ class Sweeper(ServerPart):
             calls.append(Call(EXPIRE_JOB, [retention, *own, *indexes], [job_id, len(own)]))
         answers = self._run_all(calls)
         refused = [each for each, answer in zip(job_ids, answers, strict=True) if isinstance(answer, RedisError)]
-        if refused:  # or they would block the deletion of the others
-            logger.error("cannot delete %d finished jobs, next attempt in an hour: %s", len(refused), refused[:3])
-            later_ms = self._clock.now_ms() + _REFUSED_SECONDS * 1000
-            later = [part for job_id in refused for part in (later_ms, job_id)]
-            self._read([("ZADD", self._keys.retention(), "XX", *later)])
+        self._postpone(refused)
         return sum(int(answer) for answer in answers if not isinstance(answer, RedisError))
+
+    def _postpone(self, job_ids: Sequence[str]) -> None:
+        """Delete jobs later, or they would block the deletion of others."""
+        if job_ids:
+            logger.error("cannot delete %d finished jobs, next attempt in an hour: %s", len(job_ids), job_ids[:3])
+            later_ms = self._clock.now_ms() + _REFUSED_SECONDS * 1000
+            later = [part for job_id in job_ids for part in (later_ms, job_id)]
+            self._read([("ZADD", self._keys.retention(), "XX", *later)])
 
     def claim(self, name: str, *, seconds: int) -> bool:
         """Return True if this orchestrator is the one to do work that is done once every *seconds*."""

@@ -57,6 +57,7 @@ class Stage:
                 keyring=Keyring(server, options.pop("secret", None)),
                 cleanups=options.pop("cleanups", NO_CLEANUPS),
                 max_job_bytes=options.pop("max_job_bytes", MAX_JOB_BYTES),
+                notifies=options.pop("notifies", False),
             ),
             sweeper=Sweeper(server, router),
             runner=runner,

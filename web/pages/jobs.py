@@ -61,6 +61,7 @@ def show_jobs() -> Response:
         statuses=STATUSES,
         ages=_AGES,
         blueprints=blueprint_names(),
+        has_archive=store.archive is not None,
     )
 
 

@@ -42,7 +42,7 @@ def wait(plan: Plan, job: Job, action: Wait) -> Step:
 
 
 def await_approval(plan: Plan, job: Job, action: AwaitApproval) -> Step:
-    """Wait for a decision, or its timeout."""
+    """Wait for a decision, or its timeout, and send a webhook."""
     asked: dict[str, Json] = {"integration": action.integration, "message": action.message}
     if action.timeout_seconds is not None:
         asked["timeout_seconds"] = action.timeout_seconds
@@ -51,7 +51,10 @@ def await_approval(plan: Plan, job: Job, action: AwaitApproval) -> Step:
     wait = _new_wait(job, "approval", action.transitions, asked)
     timers = () if action.timeout_seconds is None else (wait_timer(plan, job, wait, action.timeout_seconds),)
     entry = HistoryEntry("approval_requested", state=wait.state, data={**asked, "decisions": decisions(wait)})
-    return Step(_waiting(job, wait, JobStatus.WAITING_FOR_HUMAN), history=(entry,), timers=timers)
+    has_webhook = job.webhook_url is not None
+    waiting = _waiting(job, wait, JobStatus.WAITING_FOR_HUMAN).evolve(webhooks=job.webhooks + has_webhook)
+    webhooks = (SendWebhook(waiting),) if has_webhook else ()
+    return Step(waiting, history=(entry,), outgoing=webhooks, timers=timers)
 
 
 def run_child(job: Job, action: RunBlueprint, child: Step) -> Step:

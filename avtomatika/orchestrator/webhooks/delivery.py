@@ -55,13 +55,15 @@ class Webhooks:
         records: WebhookRecords,
         client: WebhookClient,
         secret: str | None,
+        notify_url: str | None = None,
         values: JobValues | None = None,
     ) -> None:
-        """*values* signs links to large results."""
+        """*notify_url* is the receiver of operators. *values* signs links to large results."""
         self._consumer = consumer
         self._records = records
         self._client = client
         self._secret = secret
+        self._notify_url = notify_url
         self._values = values
         self._breakers = CircuitBreakers()
         self._runner = HandlerRunner(timeout_seconds=2 * client.timeout_seconds)
@@ -97,7 +99,7 @@ class Webhooks:
             logger.error("queue %s: %s; dead-lettered", delivery.queue, error)
             self._consumer.dead_letter(delivery, reason=str(error))
             return
-        if not self._records.is_its_turn(delivery.tag, webhook):
+        if not webhook.is_for_operators and not self._records.is_its_turn(delivery.tag, webhook):
             self._consumer.release([delivery.tag])
         elif is_expired(webhook, now_ms=self._records.clock.now_ms()):
             self._settle(delivery, webhook, _abandoned_entry(webhook, "not delivered within a day"))
@@ -106,7 +108,8 @@ class Webhooks:
 
     def _send(self, delivery: Delivery, webhook: WebhookMessage) -> None:
         try:
-            target = Target.of(webhook.url)
+            is_trusted = webhook.is_for_operators
+            target = Target.of(self._notify_url or "" if is_trusted else webhook.url, is_trusted=is_trusted)
         except DeliveryError as error:
             self._settle(delivery, webhook, _abandoned_entry(webhook, str(error)))
             return
@@ -172,6 +175,10 @@ class Webhooks:
 
     def _settle(self, delivery: Delivery, webhook: WebhookMessage, entry: HistoryEntry) -> None:
         logger.info("job %s: %s %s, attempt %d", webhook.job_id, entry.event_type, webhook.event, webhook.attempt)
+        if webhook.is_for_operators:
+            self._consumer.settle_many([([], [delivery.tag])])
+            self._records.append(webhook.job_id, entry)
+            return
         self._records.settled(delivery.tag, webhook, entry)
         self._consumer.release([delivery.tag])
 
@@ -190,7 +197,7 @@ class Webhooks:
 
 
 def _attempt_data(webhook: WebhookMessage) -> dict[str, Json]:
-    address = webhook.url.partition("?")[0]  # a query may contain secrets
+    address = webhook.url.partition("?")[0] or "NOTIFY_WEBHOOK_URL"  # a query or that URL may contain secrets
     return {"event": webhook.event, "url": address, "attempt": webhook.attempt}
 
 

@@ -61,9 +61,11 @@ class Target:
     host: str
     port: int
     path: str
+    is_trusted: bool = False
 
     @classmethod
-    def of(cls, url: str) -> Self:
+    def of(cls, url: str, *, is_trusted: bool = False) -> Self:
+        """A trusted URL, which is an operator's, may be of a private address."""
         try:
             parts = urlsplit(url)
             host = (parts.hostname or "").encode("ascii" if ":" in (parts.hostname or "") else "idna").decode()
@@ -74,7 +76,7 @@ class Target:
             raise DeliveryError("invalid URL", is_permanent=True)
         path = quote(parts.path or "/", safe="/%:@!$&'()*+,;=-._~")
         query = quote(parts.query, safe="/?%:@!$&'()*+,;=-._~")
-        return cls(parts.scheme, host, port, f"{path}?{query}" if query else path)
+        return cls(parts.scheme, host, port, f"{path}?{query}" if query else path, is_trusted)
 
     @property
     def origin(self) -> str:
@@ -133,14 +135,14 @@ class WebhookClient:
             writer.transport.abort()  # do not wait for the receiver to close
 
     async def _addresses(self, target: Target) -> list[str]:
-        """Resolve the name of *target*; raise DeliveryError unless all its addresses are allowed."""
+        """Resolve the name of *target*; raise DeliveryError unless it is trusted or all its addresses are allowed."""
         loop = asyncio.get_running_loop()
         try:
             addresses = await loop.run_in_executor(self._lookups, self._look_up, target.host)
         except (OSError, UnicodeError):
             raise DeliveryError("its host name does not resolve", is_unreachable=True) from None
         for address in addresses:
-            if not is_allowed(address, allowed=self._allowed):
+            if not target.is_trusted and not is_allowed(address, allowed=self._allowed):
                 logger.warning("webhook to %s refused: %s is not public and not in WEBHOOK_ALLOW", target.host, address)
                 raise DeliveryError("it resolves to a private address that is not in WEBHOOK_ALLOW", is_permanent=True)
         return addresses

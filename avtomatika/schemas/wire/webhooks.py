@@ -5,7 +5,8 @@ from dataclasses import replace
 from typing import Self
 
 from avtomatika.core.frozen import dataclass
-from avtomatika.core.job import Job, Json
+from avtomatika.core.job import Job, JobStatus, Json
+from avtomatika.core.machine.waits import decisions
 from avtomatika.core.signing import GroupSecret
 from avtomatika.schemas.fields import attempt, count, identifier, json_object, text
 
@@ -28,7 +29,7 @@ class WebhookMessage:
     """An *event* to deliver to *url*; *job* is the job at that time, with times in milliseconds.
 
     *number* counts the webhooks of the job from 1, the order of delivery. *attempt* is the next attempt, *postponed*
-    counts delays because the receiver was busy.
+    counts delays because the receiver was busy. Without a *url* it is for operators: whoever delivers it knows theirs.
     """
 
     job_id: str
@@ -56,12 +57,19 @@ class WebhookMessage:
             "created_at": job.created_ms,
             "updated_at": now_ms,
         }
+        if job.status is JobStatus.WAITING_FOR_HUMAN and job.wait is not None:
+            shown["waiting_for"] = {"kind": "approval", **job.wait.details, "decisions": decisions(job.wait)}
         return cls(job.id, job.webhooks, str(job.webhook_url), event or f"job.{job.status}", now_ms, shown)
+
+    @property
+    def is_for_operators(self) -> bool:
+        return not self.url
 
     @property
     def id(self) -> str:
         """Identifies the webhook over all attempts."""
-        return f"{self.job_id}-{self.number}"
+        number = f"v{self.job['version']}" if self.is_for_operators else self.number
+        return f"{self.job_id}-{number}"
 
     def next_attempt(self) -> Self:
         return replace(self, attempt=self.attempt + 1, postponed=0)
