@@ -98,10 +98,10 @@ def signal_error(wish: Wish, job: Job, reply: Sequence[bytes]) -> AvtomatikaErro
     """Return the error that the script of :func:`signal_call` replied, if it did not send the signal."""
     status, detail = reply[0], reply[1].decode()
     match status:
-        case b"GONE":
+        case b"GONE" if not job.status.is_final:
             return NotFoundError("job", job.id)
-        case b"REFUSED":
-            return ConflictError(_REFUSALS[wish].format(detail))
+        case b"GONE" | b"REFUSED":  # an archived job is gone
+            return ConflictError(_REFUSALS[wish].format(detail or job.status))
         case b"SENT":
             return ConflictError(_SENT[wish])
     return None
