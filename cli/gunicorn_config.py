@@ -7,7 +7,6 @@ import os
 import resource
 import shutil
 import tempfile
-from itertools import count
 from typing import Any
 
 from avtomatika.logs import logging_config
@@ -51,7 +50,7 @@ def on_exit(server: object) -> None:
 def pre_fork(server: Any, worker: Any) -> None:
     """Give the process the first free place: its metrics continue the file of the process that had it before."""
     taken = {each.place for each in server.WORKERS.values()}
-    worker.place = next(place for place in count() if place not in taken)
+    worker.place = min({*range(len(taken) + 1)} - taken)
     os.environ["AVTOMATIKA_WEB_PLACE"] = str(worker.place)
 
 

@@ -8,7 +8,6 @@ from time import monotonic
 from typing import Any
 
 from flask import Blueprint, Response, current_app, g, request
-from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.metrics_core import GaugeMetricFamily
 
 from avtomatika import metrics
@@ -30,7 +29,7 @@ def show_metrics() -> Response:
     is_scraper = token is not None and compare_digest(given.encode(), token.encode())
     if not is_scraper and not services().clients.identify(given).is_operator:
         raise ForbiddenError("this is for operators: use METRICS_TOKEN or the token of an operator")
-    return Response(metrics.exposition(partial(_read, services())), content_type=CONTENT_TYPE_PLAIN_0_0_4)
+    return Response(metrics.exposition(partial(_read, services())), content_type=metrics.CONTENT_TYPE_PLAIN_0_0_4)
 
 
 def count_request(response: Response) -> Response:

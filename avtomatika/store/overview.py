@@ -111,9 +111,8 @@ class OverviewReader(ServerPart):
         self, names: Sequence[str], jobs: Mapping[str, int]
     ) -> tuple[dict[str, int], dict[tuple[str, str], int], int]:
         """Return the jobs of the blueprints *names* and of all ``other``, those that have not ended by blueprint and
-        status (without those with many *jobs*), and the number of timers."""
+        status (up to 10,000 *jobs* of one, which the server intersects in 2 ms), and the number of timers."""
         keys = self._keys
-        # An intersection of more would hold up the server for milliseconds.
         statuses = [each for each in JobStatus if not each.is_final and 0 < jobs[each] <= 10_000]
         pairs = [(name, str(status)) for name in names for status in statuses]
         commands: list[tuple[str | int, ...]] = [("ZCARD", keys.timers())]

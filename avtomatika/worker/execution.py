@@ -119,7 +119,7 @@ class TaskExecution:
     def count(self) -> None:
         """Add it to the metrics of the worker."""
         if self.result is not None:
-            metrics.WORKER_TASKS.labels(self.skill.name, metrics.bounded("outcome", self.result.status)).inc()
+            metrics.series(metrics.WORKER_TASKS, self.skill.name, self.result.status).inc()
         for direction, size in self.transferred:
             metrics.FILES.labels(direction).inc()
             metrics.FILE_BYTES.labels(direction).inc(size)
