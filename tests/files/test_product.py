@@ -10,6 +10,7 @@ from time import monotonic, sleep
 from typing import Any
 
 import pytest
+import requests
 
 from avtomatika import broker
 from avtomatika.core.job import Job
@@ -17,8 +18,10 @@ from avtomatika.loading import load_blueprints
 from avtomatika.store import NewJob, Store
 
 from ..support.object_storage import ObjectStorage
+from ..support.ports import free_port
 from ..support.processes import AVTOMATIKA, Process
 from ..support.scale import SCALE
+from ..web.test_metrics import samples
 
 DEADLINE_SECONDS = 30
 LARGE_BYTES = 200_000_000
@@ -107,20 +110,20 @@ class Product:
 
 
 @pytest.fixture
-def make_product(redis_url: str, tmp_path: Path) -> Iterator[Callable[[str], Product]]:
-    """Start the processes in a folder with that ``.env``."""
+def make_product(redis_url: str, tmp_path: Path) -> Iterator[Callable[..., Product]]:
+    """Start the processes in a folder with that ``.env``, the worker with more variables."""
     processes: list[Process] = []
     stores: list[Store] = []
 
-    def make(dotenv: str) -> Product:
+    def make(dotenv: str, **of_worker: str) -> Product:
         (tmp_path / "blueprints").mkdir()
         (tmp_path / "blueprints" / "films.py").write_text(BLUEPRINT)
         (tmp_path / "worker.py").write_text(WORKER)
         (tmp_path / ".env").write_text(dotenv)
         with broker.connect(redis_url) as connection:
             broker.declare(connection, [bp.plan for bp in load_blueprints(str(tmp_path / "blueprints"))])
-        for role in ("orchestrator", "worker"):
-            processes.append(_start(role, tmp_path, REDIS_URL=redis_url))
+        for role, environment in (("orchestrator", {}), ("worker", of_worker)):
+            processes.append(_start(role, tmp_path, REDIS_URL=redis_url, **environment))
         stores.append(Store.connect(redis_url))
         return Product(tmp_path, stores[-1])
 
@@ -143,7 +146,7 @@ def _start(role: str, folder: Path, **environ: str) -> Process:
 
 
 def test_the_cookbooks_settings_work_as_they_are_printed(
-    cloud: ObjectStorage, results: str, film: str, tmp_path: Path, make_product: Callable[[str], Product]
+    cloud: ObjectStorage, results: str, film: str, tmp_path: Path, make_product: Callable[..., Product]
 ) -> None:
     payloads = tmp_path / "payloads"
     settings = SEED.replace("http://localhost:9000", cloud.url).replace("/tmp/payloads", str(payloads))
@@ -160,7 +163,25 @@ def test_the_cookbooks_settings_work_as_they_are_printed(
     assert list((payloads / "tasks").iterdir()) == []
 
 
-def test_a_worker_without_s3_names_the_missing_settings(make_product: Callable[[str], Product], film: str) -> None:
+def test_the_worker_counts_files_that_skills_in_processes_and_coroutines_transfer(
+    cloud: ObjectStorage, results: str, film: str, tmp_path: Path, make_product: Callable[..., Product]
+) -> None:
+    port = free_port()
+    settings = SEED.replace("http://localhost:9000", cloud.url).replace("/tmp/payloads", str(tmp_path / "payloads"))
+    more = "WORKER_CACHE_BYTES=0\nWORKER_POOL=process\n"
+    product = make_product(settings.replace("worker-results", results) + more, METRICS_PORT=str(port))
+
+    for skill in ("beside", "in_the_payload_folder"):  # in a child process, and in the worker
+        assert product.run(skill, film).status == "finished"
+
+    found = samples(requests.get(f"http://127.0.0.1:{port}/metrics", timeout=10).text)
+    assert found["avtomatika_worker_files_total", "direction=download"] == 2
+    assert found["avtomatika_worker_files_total", "direction=upload"] == 2
+    assert found["avtomatika_worker_file_bytes_total", "direction=download"] == 2 * len(b"film")
+    assert found["avtomatika_worker_file_bytes_total", "direction=upload"] == 2 * len(b"film!")
+
+
+def test_a_worker_without_s3_names_the_missing_settings(make_product: Callable[..., Product], film: str) -> None:
     job = make_product("").run("beside", film)
 
     assert job.status == "quarantined"
@@ -169,7 +190,7 @@ def test_a_worker_without_s3_names_the_missing_settings(make_product: Callable[[
 
 
 def test_skills_in_processes_of_their_own_have_files_too(
-    make_product: Callable[[str], Product], cloud: ObjectStorage, results: str, film: str, tmp_path: Path
+    make_product: Callable[..., Product], cloud: ObjectStorage, results: str, film: str, tmp_path: Path
 ) -> None:
     payload = tmp_path / "payloads"
     product = make_product(
@@ -188,7 +209,7 @@ def test_skills_in_processes_of_their_own_have_files_too(
 @pytest.mark.faults
 @pytest.mark.timeout(1800)
 def test_a_worker_transfers_files_of_any_size_in_100_mb(
-    make_product: Callable[[str], Product], cloud: ObjectStorage, inputs: str, results: str, tmp_path: Path
+    make_product: Callable[..., Product], cloud: ObjectStorage, inputs: str, results: str, tmp_path: Path
 ) -> None:
     """200 MB; with ``FAULTS_SCALE`` from 10 on 2 GB, of which the S3 server keeps several copies in memory."""
     size = LARGE_BYTES if SCALE < 10 else 10 * LARGE_BYTES
