@@ -19,6 +19,7 @@ import pytest
 import redis
 import requests
 
+from avtomatika import tracing
 from avtomatika.cli.main import cli
 from avtomatika.client import Client
 from avtomatika.errors import BlueprintError, InvalidInputError
@@ -444,6 +445,7 @@ def variables(monkeypatch: pytest.MonkeyPatch) -> set[str]:
         patch.setattr("os.environ", asked)
         for read in (Settings, WorkerConfig, S3Config, CleanupRules):
             read.from_environment()
+        tracing.load()
     return asked.names | set(_variables_of(cli))
 
 

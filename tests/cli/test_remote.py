@@ -94,8 +94,9 @@ def test_dead_letters_are_shown_requeued_and_deleted(remote: Run) -> None:
 def test_doctor_prints_the_findings_of_the_web(remote: Run) -> None:
     done = remote("doctor", "--json")
 
-    assert done.code == 0
-    assert {"server", "SECRET_KEY"} <= {each["subject"] for each in json.loads(done.stdout)}
+    states = {each["kind"]: each["state"] for each in json.loads(done.stdout)}
+    assert done.code == 1
+    assert (states["server"], states["SECRET_KEY"], states["no_worker"]) == ("ok", "warning", "fault")
 
 
 def test_status_shows_the_figures_of_the_web(remote: Run) -> None:
