@@ -1,13 +1,18 @@
-"""Locks that processes share, and files that are written completely or not at all.
+"""Locks that processes share, temporary folders, and files that are written completely or not at all.
 
 A lock belongs to a descriptor and ends with the process.
 """
 
 import fcntl
 import os
+import shutil
+import tempfile
+import weakref
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from math import inf
 from pathlib import Path
+from secrets import token_hex
 from time import monotonic, sleep
 
 #: Pause between two attempts to acquire a lock.
@@ -54,6 +59,53 @@ def is_at(descriptor: int, path: str | os.PathLike[str]) -> bool:
         return os.path.samestat(os.fstat(descriptor), os.stat(path, follow_symlinks=False))
     except FileNotFoundError:
         return False
+
+
+def make_locked(path: Path) -> int:
+    """Create a folder and acquire its lock; repeat if another process removes it in between as a leftover."""
+    while True:
+        path.mkdir(0o700)
+        with suppress(FileNotFoundError):
+            if (descriptor := try_lock(path, timeout_seconds=inf)) is not None:
+                return descriptor
+
+
+def remove_if_unlocked(path: str, *, timeout_seconds: float = 0.0) -> bool:
+    """Remove a folder that a killed process left; return whether it was one."""
+    try:
+        descriptor = try_lock(path, timeout_seconds=timeout_seconds)
+    except OSError:
+        return False
+    if descriptor is None:
+        return False
+    try:
+        shutil.rmtree(path, ignore_errors=True)
+    finally:
+        os.close(descriptor)
+    return True
+
+
+class TemporaryFolder:
+    """A folder in the system's folder of temporary files, removed by :meth:`remove` or when the process exits.
+
+    Those of killed processes are removed when the next one with the same *prefix* is created.
+    """
+
+    def __init__(self, prefix: str) -> None:
+        parent = tempfile.gettempdir()
+        for entry in os.scandir(parent):
+            with suppress(FileNotFoundError):  # another process removes it
+                is_ours = entry.is_dir(follow_symlinks=False) and entry.stat().st_uid == os.getuid()
+                if entry.name.startswith(prefix) and is_ours:
+                    remove_if_unlocked(entry.path)
+        self.path = Path(parent, f"{prefix}{token_hex(8)}")
+        self.remove = weakref.finalize(self, _remove_own, self.path, make_locked(self.path), os.getpid())
+
+
+def _remove_own(path: Path, descriptor: int, owner: int) -> None:
+    if os.getpid() == owner:  # a forked process has the object, too
+        shutil.rmtree(path, ignore_errors=True)
+        os.close(descriptor)
 
 
 @contextmanager

@@ -5,10 +5,9 @@ Gunicorn reads the names below and uses its defaults for others (``WEB_CONCURREN
 
 import os
 import resource
-import shutil
-import tempfile
 from typing import Any
 
+from avtomatika.local_files import TemporaryFolder
 from avtomatika.logs import logging_config
 from avtomatika.settings import Settings
 
@@ -37,14 +36,11 @@ logconfig_dict = logging_config(_settings.log_level, _settings.log_format)
 _METRICS = "PROMETHEUS_MULTIPROC_DIR"
 
 
-def on_starting(server: object) -> None:
+def on_starting(server: Any) -> None:
     end_with_parent()
-    os.environ[_METRICS] = tempfile.mkdtemp(prefix="avtomatika-metrics-")
+    server.metrics_folder = TemporaryFolder("avtomatika-metrics-")  # removed when this process exits
+    os.environ[_METRICS] = str(server.metrics_folder.path)
     _raise_open_file_limit(worker_connections + 100)
-
-
-def on_exit(server: object) -> None:
-    shutil.rmtree(os.environ[_METRICS], ignore_errors=True)
 
 
 def pre_fork(server: Any, worker: Any) -> None:

@@ -10,13 +10,11 @@ import shutil
 import stat
 import tempfile
 import threading
-import weakref
-from math import inf
 from pathlib import Path
 from time import monotonic, time
 
 from avtomatika.errors import SettingsError, TransientError
-from avtomatika.local_files import try_lock
+from avtomatika.local_files import TemporaryFolder, make_locked, remove_if_unlocked
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +35,7 @@ class PayloadFolder:
 
     def __init__(self, path: str | os.PathLike[str] | None = None) -> None:
         self._given = None if path is None else os.path.abspath(path)
-        self._made: str | None = None
+        self._made: TemporaryFolder | None = None
         self._lock = threading.Lock()
         self._next_cleanup = 0.0
         self._in_use: set[TaskFolder] = set()
@@ -51,9 +49,8 @@ class PayloadFolder:
             if self._given is not None:
                 return self._given
             if self._made is None:
-                self._made = tempfile.mkdtemp(prefix="avtomatika-")
-                weakref.finalize(self, shutil.rmtree, self._made, ignore_errors=True)
-            return self._made
+                self._made = TemporaryFolder("avtomatika-payload-")
+            return str(self._made.path)
 
     def make_task_folder(self, name: str) -> "TaskFolder":
         """Create a folder for an attempt of a task; *name* must be safe and new. Raise OSError."""
@@ -77,7 +74,7 @@ class PayloadFolder:
         with contextlib.suppress(FileNotFoundError):
             for entry in os.scandir(Path(self.path, TASKS)):
                 if entry.name.startswith(prefix) and entry.is_dir(follow_symlinks=False):
-                    _remove_if_unlocked(entry.path, timeout_seconds=_DYING_SECONDS)
+                    _remove_leftover(entry.path, timeout_seconds=_DYING_SECONDS)
 
     def check_writable(self, size: int) -> None:
         """Raise TransientError unless *size* bytes are free and a file can be written."""
@@ -97,7 +94,7 @@ class PayloadFolder:
         for folder in list(self._in_use):
             self.remove_task_folder(folder)
         if self._made is not None:
-            shutil.rmtree(self._made, ignore_errors=True)
+            self._made.remove()
             self._made = None
 
     def _remove_old_folders(self, root: str) -> None:
@@ -107,7 +104,7 @@ class PayloadFolder:
             self._next_cleanup = monotonic() + _CLEANUP_SECONDS
         for entry in os.scandir(Path(root, TASKS)):
             if entry.is_dir(follow_symlinks=False) and _age_seconds(entry) > LEFTOVER_SECONDS:
-                _remove_if_unlocked(entry.path)
+                _remove_leftover(entry.path)
 
 
 class TaskFolder:
@@ -118,7 +115,7 @@ class TaskFolder:
         self.inputs, self.outputs = path / "in", path / "out"
         #: The folder of unfinished downloads.
         self.unfinished = path / "part"
-        self._descriptor = _make_locked(path)
+        self._descriptor = make_locked(path)
         for inner in (self.inputs, self.outputs, self.unfinished):
             inner.mkdir(0o700)
 
@@ -165,27 +162,9 @@ def _age_seconds(entry: os.DirEntry[str]) -> float:
         return 0.0
 
 
-def _make_locked(path: Path) -> int:
-    """Create a folder and acquire its lock; repeat if another worker removes it in between as a leftover."""
-    while True:
-        path.mkdir(0o700)
-        with contextlib.suppress(FileNotFoundError):
-            if (descriptor := try_lock(path, timeout_seconds=inf)) is not None:
-                return descriptor
-
-
-def _remove_if_unlocked(path: str, *, timeout_seconds: float = 0.0) -> None:
-    try:
-        descriptor = try_lock(path, timeout_seconds=timeout_seconds)
-    except OSError:
-        return
-    if descriptor is None:
-        return
-    try:
-        logger.info("removing %s, left by a killed worker", path)
-        shutil.rmtree(path, ignore_errors=True)
-    finally:
-        os.close(descriptor)
+def _remove_leftover(path: str, *, timeout_seconds: float = 0.0) -> None:
+    if remove_if_unlocked(path, timeout_seconds=timeout_seconds):
+        logger.info("removed %s, left by a killed worker", path)
 
 
 def _restore_permissions(path: Path) -> None:
