@@ -2,6 +2,9 @@
 
 const parse = (text) => new DOMParser().parseFromString(text, "text/html");
 
+// On a narrow screen the navigation is a row that is scrolled.
+document.querySelector("[aria-current=page]")?.scrollIntoView({ inline: "center", block: "nearest" });
+
 // ---------------------------------------------------------------- live parts
 
 // The content of sections as the server sent it: the person opens parts of it.
