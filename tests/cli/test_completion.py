@@ -56,4 +56,4 @@ def test_the_names_of_commands_are_completed_without_importing_them(project: Pat
 
     done = as_process(project)(**environment)
 
-    assert done.stdout.splitlines() == ["plain", "queues", "List, inspect and purge queues."]
+    assert done.stdout.splitlines() == ["plain", "queues", "List, inspect, pause and purge queues."]
