@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
@@ -128,8 +128,7 @@ def test_tasks_of_a_killed_worker_run_again_and_count_once(
     installation: Installation, store: Store, tmp_path: Path
 ) -> None:
     ids = send(store, range(40), seconds=0.5)
-    begun: Callable[[], bool] = (tmp_path / "runs").exists
-    wait_until(begun, 30, "a task runs")
+    wait_until(lambda: (tmp_path / "runs").exists() and runs(tmp_path), 30, "a task runs")
 
     installation.restart("worker")
     wait_until(lambda: have_ended(store, ids), 60, "all tasks have ended", pause_seconds=0.2)
