@@ -1,4 +1,4 @@
-"""What is recorded of a step: its log line, the ids on the lines that its handlers log, and its span."""
+"""Records of a step: its log line, its span, and the ids that its handlers' log lines get."""
 
 import logging
 from collections.abc import Callable, Iterable, Sequence

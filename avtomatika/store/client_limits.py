@@ -1,4 +1,4 @@
-"""Counters of what clients do within a window of time, shared by all web processes."""
+"""Counters of the actions of a client within a time window, shared by all web processes."""
 
 from .server_part import ServerPart
 

@@ -1,4 +1,4 @@
-"""What is recorded of a task: its log line, the ids on the lines that its skill logs, and its span."""
+"""Records of a task: its log line, its span, and the ids that its skill's log lines get."""
 
 import logging
 from collections.abc import Iterator

@@ -35,7 +35,7 @@ _TOLD_EVERY_VISITS = 12
 
 
 class Look(Enum):
-    """What to do about a task without a choice of a worker."""
+    """Decision on a task for which no worker was chosen."""
 
     KEEP = "change nothing; check again later"
     ANY_WORKER = "any worker may take the task"

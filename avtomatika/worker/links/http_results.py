@@ -84,7 +84,7 @@ class HttpResultSender:
         slot.set_in_flight(self.in_flight)
 
     def prepare(self, pending: PendingResult) -> None:
-        """Do nothing: the body is the same whoever sends it."""
+        """Do nothing: the body does not depend on the sender."""
 
     def on_kept(self, pending: PendingResult) -> None:
         if self._is_own(pending):  # heartbeats renew its lease
