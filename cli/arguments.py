@@ -19,6 +19,7 @@ C = TypeVar("C", bound=Callable[..., Any])
 
 _CREATION_OPTIONS = (
     click.option("--priority", type=click.IntRange(0, 9), help="Priority; higher runs first.  [default: 0]"),
+    click.option("--fairness-key", metavar="KEY", help="Tasks of different keys take turns.  [default: the client]"),
     click.option("--label", "labels", multiple=True, metavar="NAME=VALUE", help="Label of the job. Repeatable."),
     click.option(
         "--delay", type=click.FloatRange(0, min_open=True), metavar="SECONDS", help="Start it after this time."

@@ -29,6 +29,7 @@ class _Options(TypedDict, total=False):
     delay: float | timedelta | None
     at: datetime | str | None
     priority: int
+    fairness_key: str | None
     labels: Mapping[str, str] | None
     webhook_url: str | None
     dispatch_timeout: float | timedelta | None
@@ -37,7 +38,8 @@ class _Options(TypedDict, total=False):
 
 class JobOptions(_Options, total=False):
     """Options of a job. It starts after *delay* or *at* a time with a time zone; durations are seconds or timedeltas,
-    *priority* is 0 to 9, higher first."""
+    *priority* is 0 to 9, higher first. Tasks of different *fairness_key* take turns, by default those of different
+    clients."""
 
     result_timeout: float | timedelta | None
 

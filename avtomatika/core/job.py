@@ -128,7 +128,7 @@ class Branches:
     """A fan-out: a job waits for the branches ``<job>.<step>.1`` to ``.<size>`` between *state* and *aggregator*.
 
     Tasks of branches are stored separately; ``job.tasks`` has only those that were loaded. *sent* branches have been
-    published.
+    published, and at most *max_concurrency* of them run at a time.
     """
 
     step: int
@@ -136,6 +136,7 @@ class Branches:
     aggregator: str
     size: int
     sent: int
+    max_concurrency: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

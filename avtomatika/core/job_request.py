@@ -23,7 +23,8 @@ class JobRequest:
     ``retry_of`` is the id of the finished job that this one reruns, ``scheduled_ms`` the tick of the schedule that
     created it. ``execution_timeout_seconds`` limits the time from the job's creation to its end. *reply* is where a
     program that sent the task through the broker waits for its result (``schemas.wire.reply_to``). *traceparent* is the
-    trace context of the job (W3C), and not part of a request's body.
+    trace context of the job (W3C), and not part of a request's body. The tasks of jobs with different *fairness_key*,
+    by default the client, take turns.
     """
 
     initial_data: Mapping[str, Json] = field(default_factory=dict)
@@ -32,6 +33,7 @@ class JobRequest:
     delay_seconds: float | None = None
     at_ms: int | None = None
     priority: int = 0
+    fairness_key: str | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
     webhook_url: str | None = None
     retry_of: str | None = None

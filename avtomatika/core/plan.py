@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from .limits import KeyTemplate, TaskLimit
 from .names import NAME
 from .retry import RetryPolicy
 
@@ -115,7 +116,7 @@ class StatePlan:
     by handlers because their source does not show them. ``aggregators`` are the targets that join branches,
     ``children`` the blueprints that it runs. A state that ``ends_with_task`` runs one task, whose end is the end of the
     job. No new job enters a state that ``is_retired``; jobs that are in it
-    continue.
+    continue. ``limits`` apply to the tasks that it dispatches.
     """
 
     name: str
@@ -132,6 +133,7 @@ class StatePlan:
     children: tuple[str, ...] = ()
     is_retired: bool = False
     ends_with_task: bool = False
+    limits: tuple[TaskLimit, ...] = ()
     line: int | None = field(default=None, compare=False)
 
     @property
@@ -173,6 +175,7 @@ class Plan:
     execution_timeout_seconds: float | None = None
     retry: RetryPolicy | None = None
     max_transitions: int | None = None
+    fairness_key: KeyTemplate | None = None
     input: Any = field(default=None, compare=False)
     output: Any = field(default=None, compare=False)
 

@@ -10,9 +10,10 @@ from .job import HistoryEntry, Job, Json, Task
 
 @dataclass(frozen=True, slots=True)
 class SendTask:
-    """Publish *task* to ``avt.tasks`` with its type as the key."""
+    """Publish *task* to ``avt.tasks`` with its type as the key, under *limits* of its job (``machine.limits``)."""
 
     task: Task
+    limits: tuple[Json, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from marshmallow import ValidationError, fields
 from marshmallow.validate import Range
 
+from avtomatika.core.limits import LONGEST_KEY, is_key
 from avtomatika.core.names import NAME
 from avtomatika.core.times import seconds_of, utc
 
@@ -20,6 +21,8 @@ MOST_LABELS = 32
 #: Schema of the names of labels, and of their values.
 LABEL_NAMES = {"allOf": [{"propertyNames": {"pattern": f"^{NAME.pattern}$"}, "maxProperties": MOST_LABELS}]}
 LABEL_VALUES = {"minLength": 1, "maxLength": 128, "pattern": r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]*$"}
+#: Schema of the keys of limits and of fairness.
+KEYS = {"minLength": 1, "maxLength": LONGEST_KEY, "pattern": r"^[\x20-\x7e]*$"}
 #: Schema of a time or an age.
 TIME_OR_AGE = {"anyOf": [{"pattern": "^[0-9]{1,6}[smhdw]$"}, {"format": "date-time"}]}
 #: Characters that URLs and labels must not contain: control characters, such as line breaks.
@@ -134,6 +137,12 @@ def check_label_value(value: str) -> None:
     """Reject a value that is empty, too long, or has control characters."""
     if not 1 <= len(value) <= 128 or _UNPRINTABLE.search(value):
         raise ValidationError("must be 1 to 128 printable characters")
+
+
+def check_key(key: str) -> None:
+    """Reject a key that is empty, too long, or has characters that are not printable."""
+    if not is_key(key):
+        raise ValidationError(f"must be 1 to {LONGEST_KEY} printable characters")
 
 
 def check_labels(labels: Mapping[str, str]) -> None:

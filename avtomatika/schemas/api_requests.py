@@ -14,6 +14,7 @@ from avtomatika.core.value_types import object_type
 
 from .answers import Job
 from .api_fields import (
+    KEYS,
     LABEL_NAMES,
     LABEL_VALUES,
     FutureTime,
@@ -21,6 +22,7 @@ from .api_fields import (
     Whole,
     Words,
     about,
+    check_key,
     check_label_name,
     check_label_value,
     check_labels,
@@ -70,6 +72,11 @@ class _RequestSchema(Strict):
     dispatch_timeout = Seconds(**OPTIONAL)
     execution_timeout = Seconds(**OPTIONAL, metadata=about("time limit of the whole job, in seconds"))
     priority = Whole(load_default=0, validate=_PRIORITIES, error_messages={"invalid": "must be a whole number, 0 to 9"})
+    fairness_key = fields.String(
+        **OPTIONAL,
+        validate=check_key,
+        metadata=about("tasks of different keys take turns; by default those of different clients", **KEYS),
+    )
     labels = fields.Dict(
         keys=fields.String(validate=check_label_name),
         values=fields.String(validate=check_label_value, metadata=LABEL_VALUES),

@@ -38,6 +38,8 @@ class _Open(Schema):
 class SkillSchema(_Open):
     name = _id(required=True)
     input_schema = fields.Raw()
+    concurrency = fields.Raw()
+    rate = fields.Raw()
 
 
 class RegistrationSchema(_Open):

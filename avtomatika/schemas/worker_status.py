@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping
 from typing import Any, TypeGuard
 
 from avtomatika.core.job import Json
+from avtomatika.core.limits import LimitValues
 
 #: Maximum length of a stored reason, in characters, and maximum number of skills.
 _MAX_REASON, _MOST_SKILLS = 500, 1000
@@ -13,9 +14,7 @@ MOST_TASKS, _MAX_NAME = 100, 256
 
 def registration_record(registration: Mapping[str, Any]) -> dict[str, Json]:
     """Return the record to store for a registration over HTTP."""
-    skills = [
-        {"name": skill["name"], "schema": skill.get("input_schema")} for skill in registration["supported_skills"]
-    ]
+    skills = [{**skill, "schema": skill.get("input_schema")} for skill in registration["supported_skills"]]
     costs = _object(registration, "capabilities").get("cost_per_skill")
     return sanitized_record({**registration, "type": registration["worker_type"], "skills": skills, "costs": costs})
 
@@ -28,13 +27,20 @@ def sanitized_record(said: Mapping[str, Any]) -> dict[str, Json]:
         "version": _text(said, "version"),
         "concurrency": concurrency if _is_count(concurrency) and concurrency else None,
         "skills": [
-            {"name": skill["name"], "schema": _object(skill, "schema") or {"type": "object"}}
+            {"name": skill["name"], "schema": _object(skill, "schema") or {"type": "object"}, **_limit(skill)}
             for skill in _objects(said, "skills")
             if isinstance(skill.get("name"), str)
         ],
         "resources": _resources(_object(said, "resources")),
         "costs": _costs(_object(said, "costs")),
     }
+
+
+def _limit(skill: Mapping[str, Any]) -> dict[str, Json]:
+    try:
+        return LimitValues.of(skill.get("concurrency"), skill.get("rate")).given()
+    except ValueError:
+        return {}
 
 
 def skill_names(record: Mapping[str, Any]) -> list[str]:

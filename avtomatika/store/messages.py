@@ -1,5 +1,6 @@
 """Builds the messages that a step sends: step events, tasks, timers and webhooks, signed by the group."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import assert_never
 
@@ -22,8 +23,9 @@ _LARGEST_REPLY = 2 * 1024 * 1024
 def message_of(job: Job, outgoing: core.Outgoing, secret: GroupSecret, *, version: int, clock: ServerClock) -> Outgoing:
     """Return *outgoing* as the message that the commit of *version* sends."""
     match outgoing:
-        case SendTask(task):
-            return task_message(job, task, secret, tracing.task_context(job, version=version, now_ms=clock.now_ms()))
+        case SendTask(task, limits):
+            context = tracing.task_context(job, version=version, now_ms=clock.now_ms())
+            return task_message(job, task, secret, context, limits=limits)
         case SendWebhook(job_then, event):
             webhook = wire.WebhookMessage.of(job_then, version=version, now_ms=clock.now_ms(), event=event)
             return webhook_message(webhook, secret)
@@ -54,8 +56,11 @@ def step_message(sent: SendEvent, secret: GroupSecret) -> Outgoing:
     return Outgoing(STEPS, sent.routing_key, wire.dump_event(sent.event, secret), headers=headers)
 
 
-def task_message(job: Job, task: Task, secret: GroupSecret, tracing_context: Json = None) -> Outgoing:
-    """Return *task* as a message to any worker with the skill, or to the selected worker."""
+def task_message(
+    job: Job, task: Task, secret: GroupSecret, tracing_context: Json = None, *, limits: Sequence[Json] = ()
+) -> Outgoing:
+    """Return *task* as a message to any worker with the skill, or to the selected worker, under *limits* besides those
+    of its skill, client and blueprint."""
     message = wire.TaskMessage(
         job_id=job.id,
         task_id=task.id,
@@ -71,9 +76,21 @@ def task_message(job: Job, task: Task, secret: GroupSecret, tracing_context: Jso
         tracing_context=tracing_context,
     )
     dead = DeadLetter(job.id, reason="dead_letter", state=task.state, task_id=task.id, attempt=task.attempt)
-    headers = {"x-group": task.groups, **wire.dead_letter_event_headers(STEPS, message.reply_prefix, dead, secret)}
+    headers = {
+        "x-group": task.groups,
+        "x-flow": {"key": job.fairness_key or job.client, "limits": [*_limit_names(job, task), *limits]},
+        **wire.dead_letter_event_headers(STEPS, message.reply_prefix, dead, secret),
+    }
     key = task.task_type if task.worker_id is None else f"@{task.worker_id}"
     return Outgoing(TASKS, key, wire.dump_task(message), priority=task.priority, headers=headers)
+
+
+def _limit_names(job: Job, task: Task) -> Iterator[str]:
+    yield f"skill:{task.task_type}"
+    if job.client:
+        yield f"client:{job.client}"
+    if job.skill is None:
+        yield f"blueprint:{job.blueprint}"
 
 
 def reply_message(job: Job) -> Outgoing:

@@ -12,6 +12,7 @@ from typing import Any, Self
 
 from avtomatika.core.compiler.spelling import intended_name
 from avtomatika.core.job import Json
+from avtomatika.core.limits import LimitValues
 from avtomatika.core.names import is_user_name
 from avtomatika.core.times import SECONDS, Duration, in_seconds, is_seconds
 from avtomatika.core.value_types import ValueType, annotation_of, fields_type, object_type, value_type
@@ -52,7 +53,8 @@ class Skill:
     """*injected* names the parameters that the worker passes to *function*; *param_type* validates ``params``, which
     *named* parameters take apart.
 
-    Without *time_limit_seconds* the worker's default applies. The first *middleware* is outermost.
+    Without *time_limit_seconds* the worker's default applies. *limit* is for all workers together. The first
+    *middleware* is outermost.
     """
 
     name: str
@@ -62,10 +64,19 @@ class Skill:
     param_type: ValueType
     named: tuple[str, ...] = ()
     time_limit_seconds: float | None = None
+    limit: LimitValues | None = None
     middleware: tuple[Middleware, ...] = ()
 
     @classmethod
-    def of(cls, function: Callable[..., Any], name: str | None = None, *, time_limit: Duration | None = None) -> Self:
+    def of(
+        cls,
+        function: Callable[..., Any],
+        name: str | None = None,
+        *,
+        time_limit: Duration | None = None,
+        concurrency: int | None = None,
+        rate: str | None = None,
+    ) -> Self:
         """Inspect the signature of *function*. Raises SkillError if it could not be called."""
         name = str(name or getattr(function, "__name__", ""))
         if not is_user_name(name):
@@ -75,6 +86,10 @@ class Skill:
         time_limit_seconds = None if time_limit is None else in_seconds(time_limit)
         if time_limit_seconds is not None and not is_seconds(time_limit_seconds):
             raise SkillError(f"skill {name!r}: its time limit is {time_limit!r}, but must be {SECONDS}")
+        try:
+            limit = LimitValues.of(concurrency, rate) if concurrency is not None or rate is not None else None
+        except ValueError as error:
+            raise SkillError(f"skill {name!r}: {error}") from None
         parameters = inspect.signature(function).parameters
         injected = tuple(each for each in parameters if each in INJECTABLE)
         named = _named(name, function, parameters.values())
@@ -89,6 +104,7 @@ class Skill:
             else _param_type(name, function, parameters.get("params")),
             named=tuple(named),
             time_limit_seconds=time_limit_seconds,
+            limit=limit,
         )
 
     @property

@@ -53,18 +53,26 @@ class SkillSet:
     @overload
     def skill(self, name: Callable[P, T], /) -> TaskFunction[P, T, T]: ...
     @overload
-    def skill(self, name: str | None = None, *, time_limit: Duration | None = None) -> _Decorator: ...
-    def skill(self, name: Any = None, *, time_limit: Duration | None = None) -> Any:
+    def skill(
+        self,
+        name: str | None = None,
+        *,
+        time_limit: Duration | None = None,
+        concurrency: int | None = None,
+        rate: str | None = None,
+    ) -> _Decorator: ...
+    def skill(self, name: Any = None, **options: Any) -> Any:
         """Register a function as the skill *name*, by default its own name. Works with and without parentheses.
 
         Return the function, with ``send`` and ``map`` to run it on any worker: see :class:`TaskFunction`.
 
         *time_limit* is the maximum duration of a task, in seconds or as a timedelta, by default ``WORKER_TIME_LIMIT``.
+        On all workers together, at most *concurrency* tasks run at a time, and at most *rate* start (``100/m``).
         Raises SkillError if the name is taken or the function has a parameter that cannot be injected.
         """
         if callable(name):
-            return self._register(name, None, None)
-        return lambda function: self._register(function, name, time_limit)
+            return self._register(name, None)
+        return lambda function: self._register(function, name, **options)
 
     #: Alias of :meth:`skill`.
     task = skill
@@ -83,8 +91,8 @@ class SkillSet:
                 for skill in skill_set.skills.values():
                     self._add(skill)
 
-    def _register(self, function: Callable[..., Any], name: str | None, time_limit: Duration | None) -> Any:
-        skill = Skill.of(function, f"{self._prefix}{name or getattr(function, '__name__', '')}", time_limit=time_limit)
+    def _register(self, function: Callable[..., Any], name: str | None, **options: Any) -> Any:
+        skill = Skill.of(function, f"{self._prefix}{name or getattr(function, '__name__', '')}", **options)
         self._add(skill)
         return sendable(function, skill.name)
 

@@ -18,15 +18,25 @@ Returned = TypeVar("Returned", covariant=True)
 Result = TypeVar("Result")
 
 #: Options of a task, in the order of the documentation; all other keyword arguments are parameters of the skill.
-_OPTIONS = ("delay", "at", "priority", "labels", "idempotency_key", "retries", "time_limit", "webhook_url")
+_OPTIONS = (
+    "delay",
+    "at",
+    "priority",
+    "fairness_key",
+    "labels",
+    "idempotency_key",
+    "retries",
+    "time_limit",
+    "webhook_url",
+)
 
 
 class TaskFunction(Protocol[P, Returned, Result]):
     """A registered skill: the function itself, with methods that send tasks to workers.
 
     The options of ``send`` and ``map`` are *delay* (seconds or a timedelta) or *at* (a datetime with a time zone),
-    *priority*, *labels*, *idempotency_key*, *retries*, *time_limit* and *webhook_url*. The server is the one of
-    :meth:`Client.from_environment`.
+    *priority*, *fairness_key*, *labels*, *idempotency_key*, *retries*, *time_limit* and *webhook_url*. The server is
+    the one of :meth:`Client.from_environment`.
     """
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Returned:

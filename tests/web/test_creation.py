@@ -35,6 +35,7 @@ def test_a_job_is_stored_as_it_was_asked_for(alice: FlaskClient, store: Store) -
         webhook_url="https://example.org/hook?x=1",
         dispatch_timeout=60,
         result_timeout=1.5,
+        fairness_key="north/7",
     )
 
     job = store.load(job_id)
@@ -43,6 +44,7 @@ def test_a_job_is_stored_as_it_was_asked_for(alice: FlaskClient, store: Store) -
     assert job.initial_data == {"path": "/a", "sizes": [1, 2.5, None], "naïve": "ключ"}
     assert (job.priority, job.labels) == (7, {"team": "blue sky"})
     assert job.webhook_url == "https://example.org/hook?x=1"
+    assert job.fairness_key == "north/7"
     assert (job.dispatch_timeout_seconds, job.result_timeout_seconds) == (60, 1.5)
 
 

@@ -11,6 +11,7 @@ import pytest
 from avtomatika import Worker
 from avtomatika.errors import InvalidInputError, SkillError
 from avtomatika.schemas.wire import TaskMessage
+from avtomatika.worker.skill import Skill
 
 from ..support.scripted_orchestrator import context
 
@@ -166,3 +167,23 @@ def test_a_skill_cannot_be_registered_twice() -> None:
 def test_an_invalid_time_limit_is_rejected(time_limit: float | timedelta) -> None:
     with pytest.raises(SkillError, match=r"its time limit is .* but must be a number of seconds above 0"):
         Worker().skill("encode", time_limit=time_limit)(lambda: None)
+
+
+def test_a_skill_may_be_limited_on_all_workers_together() -> None:
+    worker = Worker()
+
+    @worker.skill(concurrency=3, rate="100/m")
+    def encode() -> None: ...
+
+    limit = worker.skills["encode"].limit
+    assert limit is not None
+    assert limit.given() == {"concurrency": 3, "rate": "100/minute"}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"concurrency": 0}, "concurrency must be"), ({"rate": "100"}, "rate is '100', but must be a number per second")],
+)
+def test_an_invalid_limit_is_refused_with_the_name_of_the_skill(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(SkillError, match=f"skill 'encode': {message}"):
+        Skill.of(lambda: None, "encode", **options)

@@ -35,11 +35,12 @@ class DispatchTask:
 class FanOut:
     """Run several tasks in parallel; the state *aggregator* joins their results.
 
-    Every branch maps ``success`` to the aggregator.
+    Every branch maps ``success`` to the aggregator. At most *max_concurrency* of them run at a time.
     """
 
     branches: tuple[DispatchTask, ...]
     aggregator: str
+    max_concurrency: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

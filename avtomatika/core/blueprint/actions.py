@@ -77,14 +77,17 @@ class Actions:
         """
         return self._record(partial(_task, "dispatch_task", locals()))
 
-    def dispatch_parallel(self, tasks: Iterable[Mapping[str, object]], aggregate_into: str) -> Awaitable[None]:
-        """Run all *tasks* in parallel; the aggregator *aggregate_into* runs once, after the last has ended.
+    def dispatch_parallel(
+        self, tasks: Iterable[Mapping[str, object]], aggregate_into: str, *, max_concurrency: int | None = None
+    ) -> Awaitable[None]:
+        """Run all *tasks* in parallel, at most *max_concurrency* at a time; the aggregator *aggregate_into* runs once,
+        after the last has ended.
 
         A task is a dict of arguments of :meth:`dispatch_task`: ``task_type`` (or ``type``), ``params`` and the options.
         Its ``transitions`` are for outcomes other than ``success``; without one for ``failure``, the failure of one
         task fails the job.
         """
-        return self._record(lambda: _fan_out(tasks, aggregate_into))
+        return self._record(lambda: _fan_out(tasks, aggregate_into, max_concurrency))
 
     def wait(
         self, seconds: Duration | None = None, *, until: datetime | str | None = None, then: str
@@ -212,7 +215,7 @@ def _task(action: str, given: Mapping[str, object]) -> DispatchTask:
     )
 
 
-def _fan_out(tasks: object, aggregate_into: object) -> FanOut:
+def _fan_out(tasks: object, aggregate_into: object, max_concurrency: object) -> FanOut:
     aggregator = arguments.name(aggregate_into, "dispatch_parallel: aggregate_into")
     if isinstance(tasks, str | bytes | Mapping) or not isinstance(tasks, Iterable):
         raise HandlerError(f"dispatch_parallel: tasks must be a list of dicts, not {tasks!r}")
@@ -221,7 +224,8 @@ def _fan_out(tasks: object, aggregate_into: object) -> FanOut:
     )
     if len(branches) > MAX_BRANCHES:
         raise HandlerError(f"dispatch_parallel: {len(branches)} tasks exceed the limit of {MAX_BRANCHES}")
-    return FanOut(branches, aggregator)
+    at_most = arguments.whole(max_concurrency, "dispatch_parallel: max_concurrency", range(1, MAX_BRANCHES + 1))
+    return FanOut(branches, aggregator, at_most)
 
 
 def _branch(where: str, task: object, aggregator: str) -> DispatchTask:

@@ -1,6 +1,5 @@
 """``Blueprint``: a workflow as a state machine whose handlers are marked by decorators."""
 
-import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
@@ -9,6 +8,7 @@ from typing import Any, Literal, TypeVar, overload
 from avtomatika.core.compiler.compiler import compile_blueprint
 from avtomatika.core.job import Json
 from avtomatika.core.jsonable import as_json
+from avtomatika.core.limits import KeyTemplate, LimitValues, TaskLimit
 from avtomatika.core.names import is_user_name
 from avtomatika.core.plan import EndKind, Plan
 from avtomatika.core.retry import RetryPolicy
@@ -17,15 +17,14 @@ from avtomatika.core.times import SECONDS, Duration, in_seconds, is_seconds
 from avtomatika.core.value_types import object_type, value_type
 from avtomatika.errors import BlueprintError, HandlerError, InvalidRequestError
 
-from .conditions import Condition, Field
+from .conditions import Condition
 from .handler import Function, Handler, line_of
+from .handler_check import NAME_RULE, check_names, handler_problem
 
 H = TypeVar("H", bound=Function)
 
 #: A path below ``/api/v1``: names, separated by single slashes.
 _ENDPOINT = re.compile(r"[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*")
-
-_NAME_RULE = "may contain letters, digits, '_' and '-', at most 64, and must not start with '_'"
 
 
 class Blueprint:
@@ -45,6 +44,7 @@ class Blueprint:
         max_retries: int | None = None,
         retry: RetryPolicy | None = None,
         max_transitions: int | None = None,
+        fairness_key: str | None = None,
         input: Any = None,
         output: Any = None,
     ) -> None:
@@ -54,6 +54,8 @@ class Blueprint:
         *retry* says which failures of tasks are retried and after which delays, unless their handler does;
         *max_retries* sets only the number. *max_transitions* is the number of states that a job may enter in a row
         without waiting for a task, a time, a person or another job (default: the setting ``MAX_TRANSITIONS_PER_JOB``).
+        Tasks of jobs with different values of *fairness_key*, such as ``{initial_data[tenant]}``, take turns; by
+        default those of different clients.
 
         *input* is the type of ``initial_data``: a dataclass, a TypedDict, a pydantic model or a marshmallow schema. A
         job whose data do not fit is not created. *output* is the type of the result of finished jobs, with any
@@ -72,14 +74,17 @@ class Blueprint:
         self.schedules: dict[str, Schedule] = {}
         self._plan: Plan | None = None
         if not is_user_name(name):
-            raise self._refusal(f"its name {_NAME_RULE}")
+            raise self._refusal(f"its name {NAME_RULE}")
         if not is_user_name(api_version):
-            raise self._refusal(f"api_version {api_version!r} {_NAME_RULE}")
+            raise self._refusal(f"api_version {api_version!r} {NAME_RULE}")
         if execution_timeout is not None and not is_seconds(self.execution_timeout_seconds):
             raise self._refusal(f"execution_timeout must be {SECONDS}, not {execution_timeout!r}")
         if max_transitions is not None and (type(max_transitions) is not int or max_transitions < 1):
             raise self._refusal(f"max_transitions must be a whole number of at least 1, not {max_transitions!r}")
         self.retry = self._retry(retry, max_retries)
+        #: The functions that have limits.
+        self.limits: list[tuple[Function, TaskLimit]] = []
+        self.fairness_key = None if fairness_key is None else self._template("fairness_key", fairness_key)
         self._check_types()
         if api_endpoint is not None and not (isinstance(api_endpoint, str) and _ENDPOINT.fullmatch(api_endpoint)):
             raise self._refusal(
@@ -122,7 +127,7 @@ class Blueprint:
         *initial* has the values of keys that were never set.
         """
         if not is_user_name(name):
-            raise self._refusal(f"the name of the data store {name!r} {_NAME_RULE}")
+            raise self._refusal(f"the name of the data store {name!r} {NAME_RULE}")
         if name in self._data_stores:
             raise self._refusal(f"the data store {name!r} is defined twice")
         if initial is not None and not isinstance(initial, Mapping):
@@ -143,6 +148,33 @@ class Blueprint:
             raise self._refusal(f"the schedule {made.name!r} is defined twice: give each a name")
         self.schedules[made.name] = made
         return lambda function: function
+
+    def limit(self, *, key: str, concurrency: int | None = None, rate: str | None = None) -> Callable[[H], H]:
+        """Limit the tasks that a state dispatches: of those with the same key, also in other jobs and blueprints, at
+        most *concurrency* run at a time, over all workers, and at most *rate* start (``100/m``, ``5/s``, ``900/h``).
+
+        *key* may contain data of the job: ``{initial_data[account]}``, ``{state_history[order][region]}``. Returns a
+        decorator that changes nothing, to stand at the handler of the state.
+        """
+        try:
+            values = LimitValues.of(concurrency, rate)
+        except ValueError as error:
+            raise self._refusal(f"limit: {error}") from None
+        made = TaskLimit(self._template("limit: key", key, "initial_data", "state_history"), values)
+
+        def mark(function: H) -> H:
+            self.limits.append((function, made))
+            return function
+
+        return mark
+
+    def _template(self, option: str, text: object, *sources: str) -> KeyTemplate:
+        try:
+            made = KeyTemplate.of(text, *sources or ("initial_data",))
+            check_names(made, self.input)
+        except ValueError as error:
+            raise self._refusal(f"{option} {error}") from None
+        return made
 
     @overload
     def handler(self, name: H) -> H: ...
@@ -242,7 +274,9 @@ class Blueprint:
 
         def mark(function: H) -> H:
             state = name if isinstance(name, str) else getattr(function, "__name__", type(function).__name__)
-            self._check(function, state, condition=condition, queue=queue, may_go_to=may_go_to, is_end=is_end)
+            found = {"condition": condition, "queue": queue, "may_go_to": may_go_to, "is_end": is_end}
+            if (problem := handler_problem(function, state, **found)) is not None:
+                raise self._refusal(problem, state=state, line=line_of(function))
             end = None
             if is_end:
                 end = EndKind.FAILED if is_end == "failed" or state == "failed" else EndKind.FINISHED
@@ -258,31 +292,6 @@ class Blueprint:
         if not callable(name):
             raise self._refusal(f"the name of a state must be text, not {name!r}")
         return mark(name)
-
-    def _check(
-        self, function: Function, state: str, *, condition: object, queue: object, may_go_to: object, is_end: object
-    ) -> None:
-        def refuse(message: str) -> BlueprintError:
-            return self._refusal(message, state=state, line=line_of(function))
-
-        if not callable(function) or inspect.isclass(function):
-            raise refuse(f"a handler must be a function, not {function!r}")
-        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
-            raise refuse("a handler must not be a generator; it calls an action, or returns the result of an end")
-        if not is_user_name(state):
-            raise refuse(f"the name of a state {_NAME_RULE}")
-        if queue is not None and not is_user_name(queue):
-            raise refuse(f"the queue {queue!r} {_NAME_RULE}")
-        if isinstance(condition, Field):
-            raise refuse(f"the condition is not a comparison: write, for example, {condition!r} == True")
-        if condition is not None and not isinstance(condition, Condition):
-            raise refuse(f'the condition must be built with F, as in F.initial_data["size"] > 3, not {condition!r}')
-        if condition is not None and condition.asks_for_item:
-            raise refuse("F.item is an item of a list: use it inside F....any_(...) or F....all_(...)")
-        if isinstance(may_go_to, str):
-            raise refuse(f"may_go_to must be a list of states: write may_go_to=[{may_go_to!r}]")
-        if is_end not in (False, True, "failed"):
-            raise refuse(f'is_end must be True or "failed", not {is_end!r}')
 
     def _refusal(self, message: str, *, state: str | None = None, line: int | None = None) -> BlueprintError:
         return BlueprintError(message, blueprint=str(self.name), state=state, line=line)

@@ -8,6 +8,7 @@ from avtomatika.core.job import HistoryEntry, Job, Json, Parent
 from avtomatika.core.job_request import JobRequest
 from avtomatika.core.plan import Plan
 from avtomatika.core.step import SendEvent, Step
+from avtomatika.errors import InvalidRequestError
 
 from .single_task import dispatch
 from .tasks import given
@@ -33,6 +34,7 @@ def new_job(
     wanted = request.request_fields() | {"initial_data": check_input(plan, request.initial_data)}
     if request.skill is not None:
         wanted["max_retries"] = given(request.max_retries, task_retries)
+    wanted["fairness_key"] = given(request.fairness_key, _fairness_key(plan, wanted))
     wanted["execution_timeout_seconds"] = given(request.execution_timeout_seconds, plan.execution_timeout_seconds)
     job = Job.of(
         id=job_id,
@@ -59,6 +61,14 @@ def new_job(
         timers=deadline_timer(plan, job),
     )
     return created.then(_first_step(plan, job))
+
+
+def _fairness_key(plan: Plan, wanted: Mapping[str, Json]) -> str | None:
+    try:
+        return None if plan.fairness_key is None else plan.fairness_key.render(wanted)
+    except ValueError as error:
+        message = f"the fairness key of the blueprint: {error}"
+        raise InvalidRequestError(message, fields={"initial_data": [message]}) from None
 
 
 def _first_step(plan: Plan, job: Job) -> Step:

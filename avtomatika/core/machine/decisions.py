@@ -26,6 +26,7 @@ from avtomatika.errors import InvalidInputError, InvalidRequestError
 
 from . import fan_out, waits
 from .creation import new_job
+from .limits import limit_problem
 from .moves import drop_branches, end, enter_state, error
 from .tasks import given, new_task, open_task, retry_of
 from .timers import handler_timer
@@ -50,6 +51,8 @@ def decide(
     if (problem := _runaway(plan, job, action, rules)) is not None:
         return _broken(job, problem)
     entered = _entered(job, action, patch)
+    if isinstance(action, DispatchTask | FanOut) and (problem := limit_problem(plan, entered.job)) is not None:
+        return _broken(job, problem)
     match action:
         case GoTo(state):
             return entered.then(enter_state(plan, entered.job, state, queue=queue))
@@ -150,7 +153,11 @@ def _run_child(plan: Plan, job: Job, action: RunBlueprint, rules: Rules) -> Step
         child = new_job(
             rules.plans[action.name],
             JobRequest(
-                initial_data=action.initial_data, priority=job.priority, labels=job.labels, traceparent=job.traceparent
+                initial_data=action.initial_data,
+                priority=job.priority,
+                fairness_key=job.fairness_key,
+                labels=job.labels,
+                traceparent=job.traceparent,
             ),
             job_id=f"{job.id}-{job.steps + 1}",
             client=job.client,

@@ -27,7 +27,7 @@ def fan_out(plan: Plan, job: Job, action: FanOut, *, retry: RetryPolicy, queue: 
     """Store all branches and send the first; without branches, enter the aggregator at once."""
     step = job.steps + 1
     state = str(job.current_state)
-    branches = Branches(step, state, action.aggregator, size=len(action.branches), sent=0)
+    branches = Branches(step, state, action.aggregator, len(action.branches), 0, action.max_concurrency)
     job = job.evolve(steps=step, fan_out=branches)
     if not action.branches:
         return _join(plan, job, branches, queue=queue)

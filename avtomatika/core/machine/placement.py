@@ -19,6 +19,7 @@ from avtomatika.core.placement.selection import Candidate, Needs, NoCandidate, c
 from avtomatika.core.plan import Plan
 from avtomatika.core.step import Outgoing, SendEvent, SendTask, Step
 
+from .limits import limits_of
 from .moves import ignore
 from .timers import dispatch_timer, timers_of_task
 
@@ -45,7 +46,7 @@ class Look(Enum):
 def send(plan: Plan, job: Job, task: Task) -> tuple[Outgoing, ...]:
     """Send *task*: to any worker, or as a request to choose one."""
     if task.needs is None or (task.needs.is_preference and task.attempt > 1):
-        return (SendTask(task),)
+        return (SendTask(task, limits_of(plan, job, task)),)
     return (_next(plan, job, task, PlaceTask(job.id, task.id, task.attempt)),)
 
 
@@ -117,12 +118,14 @@ def place(plan: Plan, job: Job, event: PlaceTask) -> Step:
     match event.choice:
         case None:
             anybodys = replace(task, needs=None)
-            return begun.then(Step(_with(begun.job, anybodys), outgoing=(SendTask(anybodys),)))
+            return begun.then(
+                Step(_with(begun.job, anybodys), outgoing=(SendTask(anybodys, limits_of(plan, job, task)),))
+            )
         case Candidate(worker_id=worker_id):
             routed = replace(task, worker_id=worker_id, missing=None)
             entry = HistoryEntry.of_task("task_routed", routed, {"strategy": str(needs.strategy)}, worker_id=worker_id)
             following = replace(event, attempt=task.attempt, visit=event.visit + 1, waited=0, choice=None)
-            sent = (SendTask(routed), _next(plan, job, task, following))
+            sent = (SendTask(routed, limits_of(plan, job, task)), _next(plan, job, task, following))
             return begun.then(Step(_with(begun.job, routed), history=(entry,), outgoing=sent))
         case NoCandidate(missing):
             waiting = replace(task, missing=missing)

@@ -14,12 +14,14 @@ from .scheduler import LinkScheduler
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
-    """Identity and abilities of a worker; *skills* maps names to parameter schemas. Only headers contain the token."""
+    """Identity and abilities of a worker; *skills* maps names to parameter schemas, *limits* some of the names to
+    ``concurrency`` and ``rate``. Only headers contain the token."""
 
     worker_id: str
     token: str = field(default="", repr=False)
     worker_type: str = ""
     skills: Mapping[str, Mapping[str, Json]]
+    limits: Mapping[str, Mapping[str, Json]] = field(default_factory=dict)
     resources: Mapping[str, Json] = field(default_factory=dict)
     costs: Mapping[str, float] = field(default_factory=dict)
     concurrency: int = 1
@@ -43,7 +45,8 @@ class Identity:
             "version": f"avtomatika {__version__}",
             "concurrency": self.concurrency,
             "supported_skills": [
-                {"name": name, "type": name, "input_schema": dict(schema)} for name, schema in self.skills.items()
+                {"name": name, "type": name, "input_schema": dict(schema), **self.limits.get(name, {})}
+                for name, schema in self.skills.items()
             ],
             "available_skills": list(self.skills),
             "resources": {"properties": properties, "devices": devices},
