@@ -81,7 +81,7 @@ def _celery(url: str) -> dict[str, str]:
 
 
 def _finished(messages: redis.Redis, results: redis.Redis) -> int:
-    return int(messages.zcard("avt:jobs:status:finished"))
+    return int(messages.zcard("{avt.g0}:jobs:status:finished"))
 
 
 _WORKERS = (("avtomatika", "orchestrator"), ("avtomatika", "worker", "one_task:worker"))

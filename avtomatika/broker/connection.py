@@ -10,13 +10,14 @@ from kombu.exceptions import OperationalError
 
 from avtomatika import errors
 from avtomatika.transport import NoRouteError, is_temporary
+from avtomatika.transport.keys import PREFIX
 from avtomatika.transport.options import LEASE_SECONDS
 
 _TRANSPORT = "avtomatika.transport:Transport"
 _SCHEMES = ("redis", "rediss", "unix", "sentinel")
 
 
-def connect(url: str, *, prefix: str = "avt:", lease_seconds: float = LEASE_SECONDS, **options: Any) -> Connection:
+def connect(url: str, *, prefix: str = PREFIX, lease_seconds: float = LEASE_SECONDS, **options: Any) -> Connection:
     """Return a connection to the broker at *url*, with the transport's *options*; sends nothing yet.
 
     Opens at most ``max_connections`` plus one that renews leases; with ``server`` it shares that client's connections.

@@ -1,122 +1,142 @@
 """Names of all Redis keys of the store. Keys of queues and bindings are in ``transport``."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from avtomatika.core.job import Job
+from avtomatika.transport.keys import PREFIX
+
+
+class _Key:
+    """A name in ``Keys``: a function that inserts its arguments into *template*."""
+
+    def __init__(self, template: str) -> None:
+        self._template = template
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, keys: "Keys", owner: type) -> Callable[..., str]:
+        template = keys.prefix.replace("{", "{{").replace("}", "}}") + self._template
+        keys.__dict__[self._name] = template.format  # found before this descriptor from now on
+        return template.format
 
 
 class Keys:
-    """Each name is called with the parts of the key."""
+    """Each name is called with the parts of the key. All keys start with *prefix*, whose hash tag puts them in one slot
+    of a cluster."""
+
+    def __init__(self, prefix: str = PREFIX) -> None:
+        self.prefix = prefix
 
     #: Hash: ``v`` version, ``status``, ``doc`` JSON that changes, ``init`` JSON that never changes, ``created`` and
     #: ``updated`` ms, ``final`` 1 once it is finished, ``wait`` the token of its last wait, ``decided`` the token and
     #: decision of the last approval, ``wish:<wish>`` version and ms of a request that was sent,
     #: ``data:<version>.<number>`` a large value (JSON), ``idempotency`` the key that it was created with.
-    job = "avt:job:{}".format
+    job = _Key("job:{}")
     #: List of ``<version> <ms> <json>``, oldest first; the position is the entry's ``seq``.
-    history = "avt:job:{}:history".format
+    history = _Key("job:{}:history")
     #: Hash of the open tasks: ``<task>`` -> attempt, ``<task>/worker`` -> worker id, ``<task>/progress`` -> attempt,
     #: ms, share and message of the last report, ``<task>/limit`` -> result timeout ms and its timer message. Deleted
     #: when the job finishes.
-    tasks = "avt:job:{}:tasks".format
+    tasks = _Key("job:{}:tasks")
     #: Hash of a fan-out: ``left`` number of the ``size`` branches that have not ended, its ``step``, the ``prefix`` of
     #: the routing keys of its state, ``bytes`` of all answers; for each branch its number -> task (JSON), and
     #: ``<number>/checked`` if the machine checks its results. Deleted when the job leaves the fan-out.
-    branches = "avt:job:{}:branches".format
+    branches = _Key("job:{}:branches")
     #: Hash: number of a branch -> its answer (JSON). Deleted when the job leaves the fan-out.
-    branch_answers = "avt:job:{}:branches:answers".format
+    branch_answers = _Key("job:{}:branches:answers")
     #: Redis stream of what the skills of a job wrote and logged: entry ``<seq>-0`` with ``task``, ``attempt``,
     #: ``kind``, ``data``, ``level`` and ``ms``. Bounded; the oldest entries are dropped.
-    stream = "avt:job:{}:stream".format
+    stream = _Key("job:{}:stream")
     #: Hash: ``last`` seq of the stream, its ``bytes``, the number of ``open`` runs, ``=<task>`` -> its current run
     #: (JSON), ``+<task> <number>`` -> chunks that wait for earlier ones.
-    stream_state = "avt:job:{}:stream:state".format
+    stream_state = _Key("job:{}:stream:state")
     #: Hash: event id -> version that it led to. Deleted when the job finishes.
-    seen = "avt:job:{}:seen".format
+    seen = _Key("job:{}:seen")
     #: List of ``<ms> <json>`` about ignored events, newest first, at most 100.
-    notes = "avt:job:{}:notes".format
+    notes = _Key("job:{}:notes")
     #: Hash: ``done`` number of the last webhook that was settled, ``<number>`` -> message of a later one that waits for
     #: it.
-    webhooks = "avt:job:{}:webhooks".format
+    webhooks = _Key("job:{}:webhooks")
     #: Sorted set of job ids by creation (ms).
-    by_all = "avt:jobs".format
+    by_all = _Key("jobs")
     #: Sorted set of job ids by creation (ms).
-    by_status = "avt:jobs:status:{}".format
+    by_status = _Key("jobs:status:{}")
     #: Sorted set of job ids by creation (ms).
-    by_client = "avt:jobs:client:{}".format
+    by_client = _Key("jobs:client:{}")
     #: Sorted set of job ids by creation (ms).
-    by_blueprint = "avt:jobs:blueprint:{}".format
+    by_blueprint = _Key("jobs:blueprint:{}")
     #: Sorted set of the ids of single tasks by creation (ms).
-    by_skill = "avt:jobs:skill:{}".format
+    by_skill = _Key("jobs:skill:{}")
     #: Sorted set of job ids by creation (ms).
-    by_label = "avt:jobs:label:{}={}".format
+    by_label = _Key("jobs:label:{}={}")
     #: String: the group's secret, if no SECRET_KEY is configured.
-    secret = "avt:secret".format
+    secret = _Key("secret")
     #: Hash: fingerprint of a group secret -> when a process last started to use it (seconds).
-    fingerprints = "avt:secret:fingerprints".format
+    fingerprints = _Key("secret:fingerprints")
     #: Sorted set: timer name -> due (ms, server clock).
-    timers = "avt:timers".format
+    timers = _Key("timers")
     #: Hash: timer name -> message for the queue of due timers.
-    timer_messages = "avt:timers:messages".format
+    timer_messages = _Key("timers:messages")
     #: Sorted set: id of a finished job -> when it is deleted (ms).
-    retention = "avt:retention".format
+    retention = _Key("retention")
     #: String: why ended jobs could not be archived; expires unless the archive stays unavailable.
-    archive_error = "avt:archive:error".format
+    archive_error = _Key("archive:error")
     #: String: a lock on a periodic task, held until it is due again.
-    claim = "avt:claim:{}".format
+    claim = _Key("claim:{}")
     #: Hash: name of a schedule -> its definition and state (JSON).
-    schedules = "avt:schedules".format
+    schedules = _Key("schedules")
     #: Sorted set: names of active schedules by the time of their next check (ms).
-    due_schedules = "avt:schedules:due".format
+    due_schedules = _Key("schedules:due")
     #: Hash of a blueprint's data store: key -> JSON. Never expires.
-    data = "avt:data:{}:{}".format
+    data = _Key("data:{}:{}")
     #: String: number of jobs that a client with a quota has created in a month (``2026-11``); then it expires.
-    quota = "avt:quota:{}:{}".format
+    quota = _Key("quota:{}:{}")
     #: String: number of requests of a client with a rate limit in one window; then it expires.
-    requests = "avt:requests:{}:{}".format
+    requests = _Key("requests:{}:{}")
     #: Set: skills without a queue that a client named; expires an hour after the first.
-    new_skills = "avt:new-skills:{}".format
+    new_skills = _Key("new-skills:{}")
     #: String ``<body hash> <job ids>``, kept as long as one of the jobs.
-    idempotency = "avt:idempotency:{}:{}".format
+    idempotency = _Key("idempotency:{}:{}")
     #: Hash of a task leased to an HTTP worker: ``worker``, ``tag`` of the delivery, ``message``, ``at`` ms, and
     #: ``named`` 1 once the worker has confirmed it.
-    held = "avt:held:{}".format
+    held = _Key("held:{}")
     #: Set of digests of the accepted answers to a task, which identify repeated ones.
-    answers = "avt:held:{}:answers".format
+    answers = _Key("held:{}:answers")
     #: Set of ids of tasks leased to an HTTP worker.
-    held_by = "avt:worker:{}:tasks".format
+    held_by = _Key("worker:{}:tasks")
     #: Hash of a registered worker: ``record`` and ``beat`` JSON, ``since`` (registered) and ``at`` (last message) ms,
     #: ``turn`` when it was last chosen for a task, ``routed`` how often since its heartbeat, ``holds`` digests of the
     #: files in its cache (JSON), ``refused`` (last rejected message) ms. Expires without heartbeats.
-    worker = "avt:worker:{}".format
+    worker = _Key("worker:{}")
     #: Sorted set of ids of registered workers by their last message (ms).
-    workers = "avt:workers".format
+    workers = _Key("workers")
     #: Hash: worker that takes no new tasks -> ``<ms> <who asked>``.
-    drained_workers = "avt:workers:drained".format
+    drained_workers = _Key("workers:drained")
     #: Sorted set: ``<blueprint>@<plan_hash>`` -> when an orchestrator last announced it (ms).
-    plans = "avt:plans".format
+    plans = _Key("plans")
     #: Sorted set of plans that no orchestrator serves: their jobs migrate to other plans.
-    abandoned_plans = "avt:plans:abandoned".format
+    abandoned_plans = _Key("plans:abandoned")
     #: Number: how often any worker was chosen for a task.
-    worker_turns = "avt:workers:turns".format
+    worker_turns = _Key("workers:turns")
     #: Prefix of the strings of the figures of ten minutes, see ``lua/statistics.lua``. They expire in a day.
-    statistics = "avt:statistics:".format
+    statistics = _Key("statistics:")
     #: Hash of a minute since 1970: skill -> tasks that ended, ``<skill>/ms`` -> their milliseconds. Expires.
-    task_times = "avt:task-times:{}".format
+    task_times = _Key("task-times:{}")
     #: Sorted set: versions of running orchestrators by their last announcement (ms).
-    versions = "avt:versions".format
+    versions = _Key("versions")
     #: String: the client of a login session of the pages, by the digest of the session's id.
-    login = "avt:login:{}".format
+    login = _Key("login:{}")
     #: String: client and fingerprint of a link to log in with once, by the digest of its key.
-    login_link = "avt:login-link:{}".format
+    login_link = _Key("login-link:{}")
     #: Hash of a temporary token, by its digest: ``worker``, ``basis``, ``family``, ``access``.
-    access_token = "avt:session:access:{}".format
+    access_token = _Key("session:access:{}")
     #: Hash of the token that refreshes it; also ``used`` seconds once it was used.
-    refresh_token = "avt:session:refresh:{}".format
+    refresh_token = _Key("session:refresh:{}")
     #: String: exists while the tokens of one family are valid.
-    session_family = "avt:session:family:{}".format
+    session_family = _Key("session:family:{}")
     #: Sorted set: names of sections that a workers.toml had -> until when they may not use the shared token (s).
-    worker_names = "avt:workers:named".format
+    worker_names = _Key("workers:named")
 
     def indexes(self, job: Job) -> list[str]:
         """Return every index that contains *job*."""

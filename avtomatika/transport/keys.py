@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable, Mapping
 
+#: Prefix of all keys. Its hash tag puts them in one slot of a cluster.
+PREFIX = "{avt.g0}:"
 #: Consumer group of every stream.
 GROUP = "avt"
 #: Field of a binding hash that changes with each change of a binding.
@@ -11,7 +13,7 @@ VERSION = ":version"
 class Keys:
     """All keys start with *prefix*."""
 
-    def __init__(self, prefix: str = "avt:") -> None:
+    def __init__(self, prefix: str = PREFIX) -> None:
         self.prefix = prefix
         #: String: identifies this server's data.
         self.identity = f"{prefix}identity"

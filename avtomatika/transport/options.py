@@ -7,6 +7,7 @@ from typing import Any, Self
 
 from .connection.connect import CONNECT_TIMEOUT_SECONDS, HEALTH_CHECK_SECONDS, SOCKET_TIMEOUT_SECONDS
 from .connection.pool import MAX_CONNECTIONS
+from .keys import PREFIX
 
 #: Lease of a delivered message, and deliveries after which it is dead-lettered.
 LEASE_SECONDS, MAX_DELIVERIES = 30.0, 5
@@ -30,7 +31,7 @@ class Options:
     """Uses kombu's names where kombu has the option; None selects the default. Raises ValueError for invalid
     values."""
 
-    global_keyprefix: str = "avt:"
+    global_keyprefix: str = PREFIX
     #: A message whose lease is not renewed for this long is redelivered to another consumer.
     lease_seconds: float = LEASE_SECONDS
     #: The same for a consumer whose process is connected but blocked.

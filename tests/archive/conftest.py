@@ -57,14 +57,14 @@ class Archived:
 
     def expire(self, job_ids: list[str]) -> None:
         """Let the retention of jobs on the server be over."""
-        self.client.zadd("avt:retention", dict.fromkeys(job_ids, 0))
+        self.client.zadd("{avt.g0}:retention", dict.fromkeys(job_ids, 0))
 
     def move(self, job_ids: list[str]) -> None:
         """Move ended jobs to the archive."""
         self.expire(job_ids)
         while self.archiver.run_once():
             pass
-        assert not self.client.exists(*(f"avt:job:{job_id}" for job_id in job_ids))
+        assert not self.client.exists(*(f"{{avt.g0}}:job:{job_id}" for job_id in job_ids))
 
     def ids(self, **wanted: Any) -> list[str]:
         """Return the ids of all jobs that match, by following the cursors."""

@@ -65,7 +65,7 @@ def test_jobs_that_move_while_they_are_listed_are_neither_lost_nor_repeated(hous
 def test_a_job_in_both_is_listed_once(house: Archived) -> None:
     """An orchestrator may die between archiving and deletion."""
     made = house.end(3)
-    house.client.zadd("avt:retention", dict.fromkeys(made, 0))
+    house.client.zadd("{avt.g0}:retention", dict.fromkeys(made, 0))
     house.archive.save(house.archiver._read_stored(made[:2]))
 
     assert house.ids() == sorted(made, reverse=True)
@@ -98,9 +98,9 @@ def test_jobs_are_found_by_each_filter(house: Archived) -> None:
 
 def test_what_cannot_be_read_is_archived_as_it_is(house: Archived) -> None:
     odd, other, gone = house.end(3)
-    house.client.hset(f"avt:job:{odd}", "doc", b"\xff no JSON")
-    house.client.delete(f"avt:job:{gone}", f"avt:job:{other}:history")
-    house.client.set(f"avt:job:{other}:history", "foreign")
+    house.client.hset(f"{{avt.g0}}:job:{odd}", "doc", b"\xff no JSON")
+    house.client.delete(f"{{avt.g0}}:job:{gone}", f"{{avt.g0}}:job:{other}:history")
+    house.client.set(f"{{avt.g0}}:job:{other}:history", "foreign")
     house.move([odd, other, gone])
 
     with pytest.raises(UnreadableRecordError, match=odd):
@@ -112,11 +112,11 @@ def test_what_cannot_be_read_is_archived_as_it_is(house: Archived) -> None:
 def test_old_jobs_leave_the_archive(open_house: Callable[..., Archived], uri: str) -> None:
     house = open_house(uri, retention_days=30)
     old = house.end(3, labels={"a": "b"})
-    house.client.hset(f"avt:job:{old[0]}", "updated", 1)
-    house.client.hset(f"avt:job:{old[1]}", "updated", 2)
+    house.client.hset(f"{{avt.g0}}:job:{old[0]}", "updated", 1)
+    house.client.hset(f"{{avt.g0}}:job:{old[1]}", "updated", 2)
     house.expire(old)
     house.archiver.run_once()
-    house.client.delete("avt:claim:archived jobs")
+    house.client.delete("{avt.g0}:claim:archived jobs")
     house.archiver.run_once()
 
     assert house.ids() == house.ids(labels=(("a", "b"),)) == [old[2]]

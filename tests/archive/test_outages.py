@@ -64,7 +64,7 @@ def test_the_loop_goes_on_after_an_outage(away: Archived, tmp_path: Path) -> Non
     with run_in_background(Archiving(away.archiver), "archiving", on_crash=lambda: None):
         wait_until(lambda: "history_unavailable" in told(away), 20, "it is reported")
         (tmp_path / "later").mkdir()
-        wait_until(lambda: not away.client.exists("avt:jobs"), 60, "the jobs are moved")
+        wait_until(lambda: not away.client.exists("{avt.g0}:jobs"), 60, "the jobs are moved")
 
     assert away.ids() == sorted(made, reverse=True)
 
@@ -75,7 +75,7 @@ def test_one_that_the_database_refuses_stays_and_is_not_in_the_way(
     first, odd, last = house.end(3)
     if house.archive._engine.dialect.name == "sqlite":  # type: ignore[attr-defined]
         pytest.skip("SQLite refuses no value that a job can have")
-    house.client.hset(f"avt:job:{odd}", "created", "9" * 15)
+    house.client.hset(f"{{avt.g0}}:job:{odd}", "created", "9" * 15)
     import sqlalchemy as sa
 
     with house.archive._transaction() as connection:  # type: ignore[attr-defined]
@@ -88,7 +88,7 @@ def test_one_that_the_database_refuses_stays_and_is_not_in_the_way(
             connection.execute(sa.text("ALTER TABLE avtomatika_jobs ALTER created_ms TYPE bigint"))
 
     assert [job is not None for job in house.store.load_many([first, odd, last])] == [False, True, False]
-    assert house.client.zscore("avt:retention", odd) > 0
+    assert house.client.zscore("{avt.g0}:retention", odd) > 0
     assert f"the history database refuses job {odd}: numeric field overflow" in caplog.text
 
 

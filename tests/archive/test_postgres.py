@@ -35,7 +35,7 @@ def test_ten_thousand_jobs_are_read_back(open_house: Callable[..., Archived], ow
     before = [house.whole(job_id) for job_id in made[::1000]]
     house.move([*made, *failed])
 
-    assert house.client.zcard("avt:jobs") == 0
+    assert house.client.zcard("{avt.g0}:jobs") == 0
     assert house.ids(limit=200) == sorted([*made, *failed], reverse=True)
     assert house.ids(limit=200, labels=(("part", "3"),)) == sorted(
         (job_id for n, job_id in enumerate(made) if n // 500 % 10 == 3), reverse=True

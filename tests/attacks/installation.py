@@ -148,7 +148,7 @@ class Installation:
             return False
 
     def _stream(self, task_type: str) -> bytes | None:
-        return self.redis.hget("avt:queues", task_type)  # type: ignore[return-value]
+        return self.redis.hget("{avt.g0}:queues", task_type)  # type: ignore[return-value]
 
     def close(self) -> None:
         self.look_at_processes()
@@ -238,7 +238,7 @@ class Installation:
         raise AssertionError(f"nothing came to {queue!r}")
 
     def dead_letters(self, blueprint: str) -> list[dict[str, str]]:
-        key = f"avt:q:{self.blueprint(blueprint).plan.main_queue}:dead"
+        key = f"{{avt.g0}}:q:{self.blueprint(blueprint).plan.main_queue}:dead"
         return [
             {name.decode(): value.decode() for name, value in fields.items()} for _, fields in self.redis.xrange(key)
         ]

@@ -236,7 +236,7 @@ def test_a_refresh_token_is_good_once_and_a_stolen_one_ends_all(installation: In
     first = tokens(one.ask("POST", "/auth/token"))
     second = tokens(refresh(one, first))
     repeated = tokens(refresh(one, first))  # as if the response was lost
-    for key in installation.redis.scan_iter("avt:session:refresh:*"):
+    for key in installation.redis.scan_iter("{avt.g0}:session:refresh:*"):
         if installation.redis.hget(key, "used"):
             installation.redis.hincrby(key, "used", -31)
 

@@ -96,12 +96,12 @@ def test_no_token_is_in_any_file_but_workers_toml(lived_in: Installation) -> Non
 
 
 def test_the_search_finds_what_is_there(lived_in: Installation) -> None:
-    lived_in.redis.hset("avt:job:g0-1", "doc", json.dumps({"token": PLANTED["two"]}))
+    lived_in.redis.hset("{avt.g0}:job:g0-1", "doc", json.dumps({"token": PLANTED["two"]}))
     try:
         with pytest.raises(AssertionError, match="shows a secret"):
             test_no_token_is_on_the_server(lived_in)
     finally:
-        lived_in.redis.delete("avt:job:g0-1")
+        lived_in.redis.delete("{avt.g0}:job:g0-1")
 
 
 def _everything(client: redis.Redis) -> Iterator[tuple[str, Any]]:

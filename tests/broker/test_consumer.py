@@ -97,7 +97,7 @@ def test_a_delivery_is_dead_lettered_with_its_reason(ready: Any) -> None:
     consumer.dead_letter(delivery, reason="bad body", error="no object")
 
     with redis.Redis.from_url(ready.url, decode_responses=True) as client:
-        [(_, fields)] = client.xrange("avt:q:encode:dead")
+        [(_, fields)] = client.xrange("{avt.g0}:q:encode:dead")
     assert (fields["reason"], fields["error"]) == ("bad body", "no object")
     assert consumer.take(0) == []
 
@@ -111,7 +111,7 @@ def test_a_body_other_than_json_is_dead_lettered(ready: Any, content_type: str) 
 
     assert delivery.body == b"{}"
     with redis.Redis.from_url(ready.url) as client:
-        assert client.xlen("avt:q:encode:dead") == 1
+        assert client.xlen("{avt.g0}:q:encode:dead") == 1
 
 
 def test_a_consumer_recovers_after_the_broker_was_down(own_server: Any, make_desk: Callable[[str], Any]) -> None:

@@ -87,13 +87,13 @@ def test_an_empty_queue_of_a_skill_without_workers_expires_and_is_declared_again
     server = redis.Redis.from_url(desk.url, decode_responses=True)
     broker.declare(connection, [plan])
     broker.declare_tasks(connection, ["invented"])
-    due = {name: (0 if name == "invented" else 2**52) for name in server.zrange("avt:expiring", 0, -1)}
+    due = {name: (0 if name == "invented" else 2**52) for name in server.zrange("{avt.g0}:expiring", 0, -1)}
     assert "invented" in due
     assert "encode" not in due, "a plan needs it"
-    server.zadd("avt:expiring", due)
+    server.zadd("{avt.g0}:expiring", due)
 
     consumer = desk.consumer("encode")
-    while server.hexists("avt:queues", "invented"):
+    while server.hexists("{avt.g0}:queues", "invented"):
         consumer.take(0.1)
 
     with connection.channel() as channel:

@@ -109,7 +109,7 @@ def task_without_worker(of: Installation) -> dict[str, str]:
 
 
 def mixed_versions(of: Installation) -> dict[str, str]:
-    of.redis.zadd("avt:versions", {"0.0.9": int(time() * 1000)})
+    of.redis.zadd("{avt.g0}:versions", {"0.0.9": int(time() * 1000)})
     return {}
 
 
@@ -118,8 +118,8 @@ def full_memory(of: Installation) -> dict[str, str]:
 
 
 def dead_letter(of: Installation) -> dict[str, str]:
-    of.redis.xadd("avt:q:encode:dead", {"body": "{}"})
-    of.redis.zadd("avt:dead", {"encode": int(time() * 1000) + 60_000})
+    of.redis.xadd("{avt.g0}:q:encode:dead", {"body": "{}"})
+    of.redis.zadd("{avt.g0}:dead", {"encode": int(time() * 1000) + 60_000})
     return {}
 
 

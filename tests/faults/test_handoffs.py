@@ -35,7 +35,7 @@ pytestmark = [pytest.mark.faults, pytest.mark.timeout(180 + 60 * CUTS)]
 def are_held(url: str) -> bool:
     """Return True if the worker has unacknowledged tasks."""
     with redis.Redis.from_url(url, decode_responses=True) as server:
-        queues = [f"avt:q:{skill}:0" for skill in worker.skills]
+        queues = [f"{{avt.g0}}:q:{skill}:0" for skill in worker.skills]
         return any(group["pending"] for queue in queues if server.exists(queue) for group in server.xinfo_groups(queue))
 
 

@@ -81,7 +81,7 @@ def pestered(url: str) -> Iterator[None]:
         with redis.Redis.from_url(url) as client:
             while not stop.is_set():
                 client.script_flush()
-                for key in client.scan_iter("avt:*", _type="stream"):
+                for key in client.scan_iter("{avt.g0}:*", _type="stream"):
                     if chance.random() < 0.05 and not key.endswith(b":dead"):
                         client.xadd(key, chance.choice(ODD))
 
@@ -98,7 +98,7 @@ def left(url: str) -> list[bytes]:
     """Return the streams of consumed queues that still hold messages."""
     with redis.Redis.from_url(url) as client:
         queues = [b"avt.timers", b"avt.workers", b"avt.webhooks", b"work"]
-        keys = [b"avt:q:%b:0" % queue for queue in queues] + list(client.scan_iter("avt:q:steps.*:0"))
+        keys = [b"{avt.g0}:q:%b:0" % queue for queue in queues] + list(client.scan_iter("{avt.g0}:q:steps.*:0"))
         return [key for key in keys if client.xlen(key)]
 
 

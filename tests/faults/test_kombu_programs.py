@@ -136,7 +136,7 @@ def test_a_cancelled_task_is_revoked_for_its_celery_client(
 ) -> None:
     waiting = celery.send_task("rest", args=[0.1], queue="rest", countdown=3600)
     with redis.Redis.from_url(redis_url, decode_responses=True) as server:
-        [job_id] = _until(lambda: server.zrange("avt:jobs:client:_broker", 0, -1))
+        [job_id] = _until(lambda: server.zrange("{avt.g0}:jobs:client:_broker", 0, -1))
 
     installation.client().cancel(job_id)
 
@@ -170,5 +170,5 @@ def test_every_task_is_done_and_answered_once_while_processes_are_killed(
 
     assert [result.get(timeout=2 * LIMIT_SECONDS) for result in sent] == [number + 1 for number in range(300)]
     with redis.Redis.from_url(redis_url, decode_responses=True) as server:
-        assert server.zcard("avt:jobs:client:_broker") == 300
-        assert not server.keys("avt:q:*:dead")
+        assert server.zcard("{avt.g0}:jobs:client:_broker") == 300
+        assert not server.keys("{avt.g0}:q:*:dead")

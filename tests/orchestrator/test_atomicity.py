@@ -80,7 +80,7 @@ class ForeignKeys:
                 self.faults.add(f"{what}: {error}, but it wrote {sorted(wrote)}")
 
     def _content(self) -> Content:
-        keys = self._client.keys("avt:*")
+        keys = self._client.keys("{avt.g0}:*")
         pipeline = self._client.pipeline()
         for key in keys:
             pipeline.dump(key).pttl(key).type(key)
@@ -93,7 +93,7 @@ class ForeignKeys:
 
     def _restore(self, content: Content) -> None:
         pipeline = self._client.pipeline()
-        pipeline.delete(*self._client.keys("avt:*"))
+        pipeline.delete(*self._client.keys("{avt.g0}:*"))
         for key, (value, ttl_ms, _) in content.items():
             pipeline.restore(key, max(ttl_ms, 0), value)
         pipeline.execute()
@@ -181,7 +181,7 @@ def test_scripts_of_jobs(stage: Callable[..., Stage], foreign_keys: ForeignKeys)
         records.settled(
             message.delivery_tag, wire.load_webhook(message.body, records.keyring.secret), HistoryEntry("x")
         )
-    house.store._server.execute(("ZADD", "avt:retention", 0, job_id))
+    house.store._server.execute(("ZADD", "{avt.g0}:retention", 0, job_id))
     house.turn_until(lambda: house.store.load(job_id) is None)
 
     assert foreign_keys.faults == set()

@@ -71,7 +71,7 @@ class Intruder:
             )
 
     def dead_letters(self) -> list[dict[bytes, bytes]]:
-        return [fields for _, fields in self.redis.xrange(f"avt:q:{self.bp.plan.main_queue}:dead")]
+        return [fields for _, fields in self.redis.xrange(f"{{avt.g0}}:q:{self.bp.plan.main_queue}:dead")]
 
     def turn_until_refused(self) -> dict[bytes, bytes]:
         self.house.turn_until(lambda: bool(self.dead_letters()))
@@ -199,7 +199,7 @@ def test_a_dead_lettered_result_reaches_its_job(house: Stage, job: Job) -> None:
 def test_messages_signed_with_the_previous_secret_are_taken(stage: Callable[..., Stage], bp: Blueprint) -> None:
     house = stage(bp)
     job_id = house.create(bp)
-    kept = redis.Redis.from_url(house.url).get("avt:secret")
+    kept = redis.Redis.from_url(house.url).get("{avt.g0}:secret")
     assert isinstance(kept, bytes)
     house.orchestrator(secret=GroupSecret("new", previous=kept.decode()))
 

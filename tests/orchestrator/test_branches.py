@@ -83,8 +83,8 @@ def test_one_that_fails_for_good_fails_the_job_and_drops_the_others(stage: Calla
 
     assert job.error == {"code": "PERMANENT_ERROR", "message": "no photo"}
     with connect(house.url) as client:
-        left = [key for key in client.keys(f"avt:job:{job_id}:*") if not key.endswith((b":history", b":notes"))]
-        revoked = client.zrange("avt:revoked", 0, -1)
+        left = [key for key in client.keys(f"{{avt.g0}}:job:{job_id}:*") if not key.endswith((b":history", b":notes"))]
+        revoked = client.zrange("{avt.g0}:revoked", 0, -1)
     assert left == []
     assert revoked == [f"{job_id}.1".encode()]
     assert house.controls() == [wire.Cancel(f"{job_id}.1")], "who works on one of the others is told to stop"

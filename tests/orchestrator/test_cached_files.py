@@ -85,7 +85,7 @@ def scenes() -> Blueprint:
 
 def anybodys(crew: Crew) -> int:
     """Return the number of tasks in the shared queue."""
-    return int(crew.redis.xlen("avt:q:encode:0"))
+    return int(crew.redis.xlen("{avt.g0}:q:encode:0"))
 
 
 def test_the_holder_does_it_and_others_get_what_it_has_not(crew_of: CrewOf) -> None:

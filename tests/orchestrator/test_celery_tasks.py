@@ -37,7 +37,7 @@ class House(Stage):
 
     def take_of_celery(self) -> Delivery:
         """Take the next message of Celery's queue, as a Celery worker."""
-        self.turn_until(lambda: any(self.redis.keys("avt:q:celery:[0-9]")))
+        self.turn_until(lambda: any(self.redis.keys("{avt.g0}:q:celery:[0-9]")))
         if self.celery is None:
             self.celery = Consumer(self.connection, ["celery"], prefetch=10)
             self._stack.callback(self.celery.close)
@@ -54,7 +54,7 @@ class House(Stage):
             )
 
     def dead_reasons(self, queue: str) -> list[str]:
-        return [fields["reason"] for _, fields in self.redis.xrange(f"avt:q:{queue}:dead")]
+        return [fields["reason"] for _, fields in self.redis.xrange(f"{{avt.g0}}:q:{queue}:dead")]
 
 
 @pytest.fixture
@@ -79,13 +79,13 @@ def test_a_task_is_a_message_of_celerys_protocol_2(house: House) -> None:
     assert json.loads(delivery.body)[:2] == [[], {"image": "a"}]
     assert (delivery.headers["task"], delivery.headers["id"]) == ("shop.resize", f"{job_id}.1.0/1")
     assert delivery.headers["timelimit"] == [30, None]
-    assert (delivery.properties["reply_to"], delivery.tag.split("/")[0]) == (REPLIES, "avt:q:celery:4")
-    house.turn_until(lambda: house.redis.zcard("avt:timers") == 1)  # the result timeout
+    assert (delivery.properties["reply_to"], delivery.tag.split("/")[0]) == (REPLIES, "{avt.g0}:q:celery:4")
+    house.turn_until(lambda: house.redis.zcard("{avt.g0}:timers") == 1)  # the result timeout
     house.reply(delivery, "STARTED", None)
     house.reply(delivery, "SUCCESS", [1, 2])
     house.reply(delivery, "SUCCESS", [1, 2])
     assert house.turn_until_status(job_id, JobStatus.FINISHED).result == {"result": [1, 2]}
-    house.turn_until(lambda: house.redis.xlen(f"avt:q:{REPLIES}:0") == 0)
+    house.turn_until(lambda: house.redis.xlen(f"{{avt.g0}}:q:{REPLIES}:0") == 0)
 
 
 def test_failures_are_retried_and_revoked_tasks_are_not(house: House) -> None:
@@ -93,8 +93,8 @@ def test_failures_are_retried_and_revoked_tasks_are_not(house: House) -> None:
     house.reply(house.take_of_celery(), "FAILURE", {"exc_type": "OSError", "exc_message": ["no disk"]})
     house.turn_until(lambda: "task_retried run" in house.history(job_id))
     with redis.Redis.from_url(house.url) as server:
-        server.zadd("avt:timers", dict.fromkeys(server.zrange("avt:timers", 0, -1), 0))
-    house.turn_until(lambda: house.redis.xlen("avt:q:celery:0") == 2)
+        server.zadd("{avt.g0}:timers", dict.fromkeys(server.zrange("{avt.g0}:timers", 0, -1), 0))
+    house.turn_until(lambda: house.redis.xlen("{avt.g0}:q:celery:0") == 2)
 
     second = house.take_of_celery()
     house.reply(second, "REVOKED", {"exc_type": "TaskRevokedError", "exc_message": ["terminated"]})
@@ -117,7 +117,9 @@ def test_forged_replies_and_forged_tasks_change_nothing(house: House) -> None:
     without_ticket = wire.dump_task(wire.TaskMessage("g0-1", "g0-1.1.0", 1, "resize", {}, (), "avt.steps", "a@b.c"))
     with house.connection.channel() as channel:
         channel.settle([Outgoing(TASKS, "resize", without_ticket)], ())
-    house.turn_until(lambda: not house.redis.xlen(f"avt:q:{REPLIES}:0") + house.redis.xlen("avt:q:resize:0"))
+    house.turn_until(
+        lambda: not house.redis.xlen(f"{{avt.g0}}:q:{REPLIES}:0") + house.redis.xlen("{avt.g0}:q:resize:0")
+    )
 
     assert house.dead_reasons(REPLIES) == ["forged", "malformed"]
     assert house.dead_reasons("resize") == ["forged"]
@@ -126,7 +128,7 @@ def test_forged_replies_and_forged_tasks_change_nothing(house: House) -> None:
 
 def test_a_cancelled_job_drops_its_message_from_celerys_queue(house: House) -> None:
     job_id = house.start()
-    house.turn_until(lambda: house.redis.exists("avt:q:celery:0"))
+    house.turn_until(lambda: house.redis.exists("{avt.g0}:q:celery:0"))
 
     house.store.signal(house.job(job_id), "cancel", by="me")
     house.turn_until_status(job_id, JobStatus.CANCELLED)
@@ -134,13 +136,13 @@ def test_a_cancelled_job_drops_its_message_from_celerys_queue(house: House) -> N
     consumer = Consumer(house.connection, ["celery"], prefetch=1)
     assert consumer.take(0.1) == []
     consumer.close()
-    assert house.redis.xlen("avt:q:celery:0") == 0
+    assert house.redis.xlen("{avt.g0}:q:celery:0") == 0
 
 
 def test_a_dead_letter_of_celerys_queue_quarantines_the_job(house: House) -> None:
     job_id = house.start()
     delivery = house.take_of_celery()
-    house.turn_until(lambda: house.redis.hexists(f"avt:job:{job_id}:tasks", f"{job_id}.1.0/worker"))
+    house.turn_until(lambda: house.redis.hexists(f"{{avt.g0}}:job:{job_id}:tasks", f"{job_id}.1.0/worker"))
     why = explain(house.store.job_facts.facts(house.job(job_id)))
 
     house.celery.dead_letter(delivery, reason="deliveries")

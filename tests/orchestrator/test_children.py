@@ -54,8 +54,8 @@ def test_a_child_has_the_deadline_of_its_blueprint_and_its_parent_is_notified(
     [child_id] = house.job(job_id).children
     house.turn_until_status(child_id, "waiting_for_worker")
     with redis.Redis.from_url(redis_url) as server:
-        [(name, due)] = server.zrange("avt:timers", 0, -1, withscores=True)
-        server.zadd("avt:timers", {name: 0})
+        [(name, due)] = server.zrange("{avt.g0}:timers", 0, -1, withscores=True)
+        server.zadd("{avt.g0}:timers", {name: 0})
 
     job = house.turn_until_status(job_id, "failed", "quarantined")
 

@@ -74,9 +74,9 @@ def test_the_job_s_own_time_goes_before_the_blueprint_s_and_survives_a_restart(
     house.turn_until_status(job_id, "waiting_for_worker")
     house.orchestrators.clear()  # all processes have ended
     with redis.Redis.from_url(redis_url) as server:
-        [(name, due)] = server.zrange("avt:timers", 0, -1, withscores=True)
+        [(name, due)] = server.zrange("{avt.g0}:timers", 0, -1, withscores=True)
         created = house.job(job_id).created_ms
-        server.zadd("avt:timers", {name: 0})
+        server.zadd("{avt.g0}:timers", {name: 0})
     house.orchestrator()
     job = house.turn_until_status(job_id, "failed")
 
@@ -84,8 +84,8 @@ def test_the_job_s_own_time_goes_before_the_blueprint_s_and_survives_a_restart(
     assert job.error is not None
     assert job.error["code"] == "DEADLINE_EXCEEDED"
     with redis.Redis.from_url(redis_url) as server:
-        assert server.zcard("avt:revoked") == 1  # its task need not start
-        assert server.zcard("avt:timers") == 0
+        assert server.zcard("{avt.g0}:revoked") == 1  # its task need not start
+        assert server.zcard("{avt.g0}:timers") == 0
 
 
 def test_the_end_of_a_job_takes_its_timer_along(stage: Callable[..., Stage], redis_url: str) -> None:
@@ -98,5 +98,5 @@ def test_the_end_of_a_job_takes_its_timer_along(stage: Callable[..., Stage], red
     house.turn_until_status(job_id, "finished")
 
     with redis.Redis.from_url(redis_url) as server:
-        assert server.zcard("avt:timers") == server.hlen("avt:timers:messages") == 0
-        assert server.zcard("avt:revoked") == 0
+        assert server.zcard("{avt.g0}:timers") == server.hlen("{avt.g0}:timers:messages") == 0
+        assert server.zcard("{avt.g0}:revoked") == 0

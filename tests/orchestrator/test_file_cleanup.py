@@ -131,7 +131,7 @@ def test_an_unsigned_clean_up_removes_nothing(house: House) -> None:
 
     house.publish(wire.Cleanup(job_id, wire.EVERYTHING), GroupSecret("that of another group"))
     with redis.Redis.from_url(house.stage.url) as client:
-        house.turn_until(cleaning, lambda: client.xlen(f"avt:q:{FILES}:dead") == 1)
+        house.turn_until(cleaning, lambda: client.xlen(f"{{avt.g0}}:q:{FILES}:dead") == 1)
 
     assert len(house.names()) == 2
 

@@ -46,7 +46,7 @@ def test_a_message_that_cannot_be_handled_is_dead_lettered_and_others_are_handle
     assert handled == [b"0", b"2"]
     assert not inbox
     with Redis.from_url(redis_url) as client:
-        [(_, letter)] = client.xrange("avt:q:work:dead")
+        [(_, letter)] = client.xrange("{avt.g0}:q:work:dead")
     assert (letter[b"reason"], letter[b"error"]) == (b"not handled", b"ValueError('an odd one')")
 
 

@@ -366,7 +366,7 @@ def test_a_taken_task_has_its_result_timeout_from_then_on(stage: Callable[..., S
     job = house.turn_until_status(job_id, "failed")
 
     assert job.result == {"because": "'encode' had no result within 0.3 s"}
-    assert house.store._server.execute(("ZCARD", "avt:timers")) == 0
+    assert house.store._server.execute(("ZCARD", "{avt.g0}:timers")) == 0
 
 
 def test_a_task_whose_time_is_over_is_not_delivered_again(stage: Callable[..., Stage]) -> None:
@@ -458,7 +458,7 @@ def test_what_cannot_be_read_goes_to_the_dead_letters_and_the_others_go_on(stage
 
     house.turn_until_status(job_id, "waiting_for_worker")
 
-    assert house.store._server.execute(("XLEN", f"avt:q:{bp.plan.queue_of('publish')}:dead")) == 4
+    assert house.store._server.execute(("XLEN", f"{{avt.g0}}:q:{bp.plan.queue_of('publish')}:dead")) == 4
 
 
 def test_a_stopped_orchestrator_requeues_undecided_messages(stage: Callable[..., Stage]) -> None:

@@ -161,7 +161,7 @@ def test_a_receiver_of_operators_that_fails_is_tried_again_and_delays_no_webhook
     with redis.Redis.from_url(post.stage.url) as server:
 
         def delivered() -> bool:
-            key = f"avt:q:{WEBHOOKS}:delays"
+            key = f"{{avt.g0}}:q:{WEBHOOKS}:delays"
             for name in server.zrange(key, 0, -1):
                 server.zadd(key, {name: 0}, xx=True)
             return sum("status" in each for each in post.told(job_id)) == 4

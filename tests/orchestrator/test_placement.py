@@ -55,7 +55,7 @@ class Crew:
 
     def own(self, worker_id: str) -> int:
         """Return the number of tasks in a worker's own queue."""
-        return int(self.redis.xlen(f"avt:q:@{worker_id}:0"))
+        return int(self.redis.xlen(f"{{avt.g0}}:q:@{worker_id}:0"))
 
     def take(self, worker_id: str) -> tuple[Delivery, wire.TaskMessage] | None:
         if worker_id not in self._intakes:
@@ -82,7 +82,7 @@ class Crew:
     def lose(self, worker_id: str) -> None:
         """Let the worker's heartbeats be overdue."""
         now = int(self.redis.time()[0]) * 1000
-        self.redis.hset(f"avt:worker:{worker_id}", "at", now - (LOST_AFTER_SECONDS + 1) * 1000)
+        self.redis.hset(f"{{avt.g0}}:worker:{worker_id}", "at", now - (LOST_AFTER_SECONDS + 1) * 1000)
 
     def close(self) -> None:
         self._stack.close()
@@ -128,7 +128,7 @@ def test_tasks_are_assigned_to_workers_in_turn(at_work: AtWork) -> None:
 
     assert Counter(routed_to(house, job_id) for job_id in jobs) == {"w-1": 2, "w-2": 2, "w-3": 2}
     assert [crew.own(worker_id) for worker_id in ("w-1", "w-2", "w-3")] == [2, 2, 2]
-    assert crew.redis.xlen("avt:q:encode:0") == 0
+    assert crew.redis.xlen("{avt.g0}:q:encode:0") == 0
 
 
 RUBBISH: list[dict[str, Any]] = [
@@ -272,7 +272,9 @@ def test_an_ended_job_is_not_looked_at_for_ever(at_work: AtWork) -> None:
     house.turn_until_status(job_id, "cancelled")
 
     queue = bp.plan.main_queue
-    house.turn_until(lambda: crew.redis.zcard(f"avt:q:{queue}:delays") + crew.redis.xlen(f"avt:q:{queue}:0") == 0)
+    house.turn_until(
+        lambda: crew.redis.zcard(f"{{avt.g0}}:q:{queue}:delays") + crew.redis.xlen(f"{{avt.g0}}:q:{queue}:0") == 0
+    )
     assert house.store.notes(job_id) == []
 
 

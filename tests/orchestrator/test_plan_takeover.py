@@ -544,7 +544,7 @@ def test_a_timer_that_leads_nowhere_is_put_aside(stage: Callable[..., Stage]) ->
     with house.connection.channel() as channel:
         channel.settle([Outgoing(TIMERS, TIMERS, due)], ())
 
-    house.turn_until(lambda: house.store._server.execute(("XLEN", "avt:q:avt.timers:dead")) == 1)
+    house.turn_until(lambda: house.store._server.execute(("XLEN", "{avt.g0}:q:avt.timers:dead")) == 1)
 
 
 def test_a_timer_of_ours_is_none_of_those(stage: Callable[..., Stage]) -> None:
@@ -561,4 +561,4 @@ def test_a_timer_of_ours_is_none_of_those(stage: Callable[..., Stage]) -> None:
 
     house.turn_until(lambda: is_bound(house, bp))
 
-    assert house.store._server.execute(("XLEN", "avt:q:avt.timers:dead")) == 0
+    assert house.store._server.execute(("XLEN", "{avt.g0}:q:avt.timers:dead")) == 0

@@ -111,8 +111,8 @@ def test_the_policy_of_a_task_is_kept_on_the_server_until_it_is_needed(
     house.answer(house.take_task("encode"), status="failure", error=BUSY["error"])
     house.turn_until(lambda: house.history(job_id)[-1] == "task_retried start")
     with redis.Redis.from_url(redis_url) as server:
-        [(name, due)] = server.zrange("avt:timers", 0, -1, withscores=True)
-        server.zadd("avt:timers", {name: 0})
+        [(name, due)] = server.zrange("{avt.g0}:timers", 0, -1, withscores=True)
+        server.zadd("{avt.g0}:timers", {name: 0})
     house.turn_until(lambda: house.history(job_id)[-1] == "task_dispatched start")
     house.answer(house.take_task("encode"))
 

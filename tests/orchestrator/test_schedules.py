@@ -187,7 +187,7 @@ def test_a_record_that_breaks_the_orchestrator_delays_no_other(stage: Callable[.
     assert there.store.schedules.write(other, other)
     broken = orjson.dumps({**before.dump(), "next_ms": "soon"})
     with connect(there.url) as client:
-        client.hset("avt:schedules", "nightly", broken)
+        client.hset("{avt.g0}:schedules", "nightly", broken)
 
     there.orchestrator()
     there.turn_until(lambda: len(jobs(there)) == 1)
@@ -339,7 +339,7 @@ def test_schedules_are_announced_again_after_the_server_has_lost_its_data(
     there.orchestrator()
     there.turn_until(lambda: sources(there) == {"nightly": "code"})
 
-    there.store._server.execute(("DEL", "avt:schedules", "avt:schedules:due"))
+    there.store._server.execute(("DEL", "{avt.g0}:schedules", "{avt.g0}:schedules:due"))
 
     there.turn_until(lambda: sources(there) == {"nightly": "code"})
 

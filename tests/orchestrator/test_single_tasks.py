@@ -52,14 +52,14 @@ def send(house: Stage, params: dict[str, Any] | None = None, **options: Any) -> 
 def make_due(house: Stage) -> int:
     """Make the only timer due; return the time for which it was set, in milliseconds."""
     with redis.Redis.from_url(house.url) as server:
-        [(name, due)] = server.zrange("avt:timers", 0, -1, withscores=True)
-        server.zadd("avt:timers", {name: 0})
+        [(name, due)] = server.zrange("{avt.g0}:timers", 0, -1, withscores=True)
+        server.zadd("{avt.g0}:timers", {name: 0})
     return round(due)
 
 
 def timers(house: Stage) -> int:
     with redis.Redis.from_url(house.url) as server:
-        return server.zcard("avt:timers") + server.hlen("avt:timers:messages")
+        return server.zcard("{avt.g0}:timers") + server.hlen("{avt.g0}:timers:messages")
 
 
 # ---------------------------------------------------------------- results

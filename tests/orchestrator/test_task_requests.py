@@ -48,20 +48,20 @@ class House(Stage):
         self.forward([args, kwargs or {}, NO_CANVAS], headers=CELERY | headers)
 
     def settled(self) -> bool:
-        return int(self.redis.xlen(f"avt:q:{REQUESTS}:0")) == 0
+        return int(self.redis.xlen(f"{{avt.g0}}:q:{REQUESTS}:0")) == 0
 
     def jobs(self) -> list[Job]:
         self.turn_until(self.settled)
-        return [self.job(job_id) for job_id in self.redis.zrange("avt:jobs:client:_broker", 0, -1)]
+        return [self.job(job_id) for job_id in self.redis.zrange("{avt.g0}:jobs:client:_broker", 0, -1)]
 
     def dead_letters(self) -> list[str]:
         self.turn_until(self.settled)
-        return [fields["error"] for _, fields in self.redis.xrange(f"avt:q:{REQUESTS}:dead")]
+        return [fields["error"] for _, fields in self.redis.xrange(f"{{avt.g0}}:q:{REQUESTS}:dead")]
 
     def replies(self, count: int) -> list[Any]:
         """Wait for *count* replies; return their bodies."""
-        self.turn_until(lambda: self.redis.xlen("avt:q:replies:0") >= count)
-        return [json.loads(fields["p"].partition("\n")[2]) for _, fields in self.redis.xrange("avt:q:replies:0")]
+        self.turn_until(lambda: self.redis.xlen("{avt.g0}:q:replies:0") >= count)
+        return [json.loads(fields["p"].partition("\n")[2]) for _, fields in self.redis.xrange("{avt.g0}:q:replies:0")]
 
     def declare_replies(self) -> None:
         with self.connection.channel() as channel:
@@ -150,10 +150,10 @@ def test_a_job_without_its_program_ends_and_leaves_nothing_behind(house: House) 
 
     house.answer(house.take_task("encode"), status="success", data={})
     house.turn_until_status(job.id, JobStatus.FINISHED)
-    house.turn_until(lambda: house.redis.xlen("avt:q:avt.timers:0") == 0)
+    house.turn_until(lambda: house.redis.xlen("{avt.g0}:q:avt.timers:0") == 0)
 
-    assert not house.redis.keys("avt:q:replies*")
-    assert not house.redis.keys("avt:q:*:dead")
+    assert not house.redis.keys("{avt.g0}:q:replies*")
+    assert not house.redis.keys("{avt.g0}:q:*:dead")
 
 
 def test_a_program_learns_that_its_result_is_too_large_for_a_message(house: House) -> None:
@@ -177,7 +177,7 @@ def test_a_quarantined_task_is_a_failure_and_a_retry_sends_its_result(house: Hou
     house.turn_until_status(job.id, JobStatus.QUARANTINED)
     house.store.signal(house.job(job.id), "retry", by="me")
 
-    house.turn_until(lambda: house.redis.xlen("avt:q:encode:0") == 1)
+    house.turn_until(lambda: house.redis.xlen("{avt.g0}:q:encode:0") == 1)
     house.answer(house.take_task("encode"), status="success", data={"result": 1})
 
     failure, success = house.replies(2)
@@ -222,11 +222,11 @@ def test_a_request_waits_while_the_server_is_full(house: House, monkeypatch: pyt
     with monkeypatch.context() as patch:
         patch.setattr(orchestrator._store, "create", refuse)
         house.forward({"path": "a.mov"})
-        house.turn_until(lambda: house.redis.zcard(f"avt:q:{REQUESTS}:delays") == 1)
-    for name, _ in house.redis.zscan_iter(f"avt:q:{REQUESTS}:delays"):
-        house.redis.zadd(f"avt:q:{REQUESTS}:delays", {name: 0})
+        house.turn_until(lambda: house.redis.zcard(f"{{avt.g0}}:q:{REQUESTS}:delays") == 1)
+    for name, _ in house.redis.zscan_iter(f"{{avt.g0}}:q:{REQUESTS}:delays"):
+        house.redis.zadd(f"{{avt.g0}}:q:{REQUESTS}:delays", {name: 0})
 
-    house.turn_until(lambda: house.redis.zcard(f"avt:q:{REQUESTS}:delays") == 0)
+    house.turn_until(lambda: house.redis.zcard(f"{{avt.g0}}:q:{REQUESTS}:delays") == 0)
     assert [job.initial_data for job in house.jobs()] == [{"path": "a.mov"}]
 
 

@@ -35,8 +35,8 @@ def test_events_of_a_job_that_cannot_be_read_wait_and_then_become_dead_letters(s
     bad = house.create(bp)
     house.turn_until_status(bad, "waiting_for_worker")
     with redis.Redis.from_url(house.url) as client:
-        good_doc = client.hget(f"avt:job:{bad}", "doc")
-        client.hset(f"avt:job:{bad}", "doc", orjson.dumps({**orjson.loads(good_doc), "tasks": [{"later": 1}]}))
+        good_doc = client.hget(f"{{avt.g0}}:job:{bad}", "doc")
+        client.hset(f"{{avt.g0}}:job:{bad}", "doc", orjson.dumps({**orjson.loads(good_doc), "tasks": [{"later": 1}]}))
         house.answer(house.take_task("dig"))
         good = [house.create(bp, quick=True) for _ in range(3)]
         for job_id in good:
@@ -44,8 +44,8 @@ def test_events_of_a_job_that_cannot_be_read_wait_and_then_become_dead_letters(s
         house.turn_until(lambda: house.store.queues.dead(limit=10))
 
         [letter] = house.store.queues.dead(limit=10)
-        assert client.hget(f"avt:job:{bad}", "status") == b"quarantined"
-        client.hset(f"avt:job:{bad}", "doc", good_doc)
+        assert client.hget(f"{{avt.g0}}:job:{bad}", "status") == b"quarantined"
+        client.hset(f"{{avt.g0}}:job:{bad}", "doc", good_doc)
     assert letter.letter.reason == "unreadable job"
 
     house.store.signal(house.job(bad), "retry", by="me")  # once a version that can read it runs
@@ -63,14 +63,14 @@ def test_a_job_with_a_key_of_another_type_is_quarantined(
     job_id = house.create(bp)
     house.turn_until_status(job_id, "waiting_for_worker")
     with redis.Redis.from_url(house.url) as client:
-        client.delete(f"avt:job:{job_id}:tasks")
-        client.set(f"avt:job:{job_id}:tasks", "foreign")
+        client.delete(f"{{avt.g0}}:job:{job_id}:tasks")
+        client.set(f"{{avt.g0}}:job:{job_id}:tasks", "foreign")
         house.answer(house.take_task("dig"))
         house.turn_until_status(job_id, "quarantined")
 
         [letter] = house.store.queues.dead(limit=10)
-        assert f"WRONGTYPE avt:job:{job_id}:tasks" in letter.letter.error
-        client.delete(f"avt:job:{job_id}:tasks")
+        assert f"WRONGTYPE {{avt.g0}}:job:{job_id}:tasks" in letter.letter.error
+        client.delete(f"{{avt.g0}}:job:{job_id}:tasks")
 
 
 @pytest.mark.parametrize(
@@ -150,7 +150,7 @@ def test_a_code_that_is_no_text_is_that_of_a_failure_that_passes(stage: Callable
 
 def size_of_history(house: Stage, job_id: str) -> int:
     with redis.Redis.from_url(house.url) as client:
-        return sum(len(row) for row in client.lrange(f"avt:job:{job_id}:history", 0, -1))
+        return sum(len(row) for row in client.lrange(f"{{avt.g0}}:job:{job_id}:history", 0, -1))
 
 
 def test_a_job_that_gathers_too_much_ends_with_the_state_and_the_size(stage: Callable[..., Stage]) -> None:

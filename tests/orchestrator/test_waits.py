@@ -94,8 +94,8 @@ def test_a_cancelled_one_leaves_no_timer(stage: Callable[..., Stage]) -> None:
     house.turn_until_status(job.id, "cancelled")
 
     with connect(house.url) as client:
-        assert client.zcard("avt:timers") == 0
-        assert client.hlen("avt:timers:messages") == 0
+        assert client.zcard("{avt.g0}:timers") == 0
+        assert client.hlen("{avt.g0}:timers:messages") == 0
 
 
 def test_a_person_decides_once(stage: Callable[..., Stage]) -> None:
@@ -114,7 +114,7 @@ def test_a_person_decides_once(stage: Callable[..., Stage]) -> None:
     with pytest.raises(ConflictError, match="the job does not wait for a decision: it is finished"):
         house.store.decide(ended, "approved", by="ada")
     with connect(house.url) as client:
-        assert client.zcard("avt:timers") == 0
+        assert client.zcard("{avt.g0}:timers") == 0
 
 
 def test_an_undeclared_decision_is_rejected(stage: Callable[..., Stage]) -> None:
@@ -159,7 +159,7 @@ def test_cancelling_a_parent_cancels_its_child(stage: Callable[..., Stage]) -> N
 
     assert house.job(waiting.id).status == "cancelled"
     with connect(house.url) as client:
-        assert client.zrange("avt:revoked", 0, -1) == [f"{child_id}.1".encode()]
+        assert client.zrange("{avt.g0}:revoked", 0, -1) == [f"{child_id}.1".encode()]
 
 
 def test_cancelling_a_child_notifies_its_parent(stage: Callable[..., Stage]) -> None:
@@ -182,6 +182,6 @@ def test_a_child_is_found_as_every_job_is(stage: Callable[..., Stage]) -> None:
     waiting = house.turn_until_status(house.create(parent), "waiting_for_child")
 
     with connect(house.url) as client:
-        [name] = client.zrange("avt:jobs:blueprint:child", 0, -1)
+        [name] = client.zrange("{avt.g0}:jobs:blueprint:child", 0, -1)
 
     assert name.decode() == waiting.children[0]

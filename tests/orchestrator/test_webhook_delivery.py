@@ -118,7 +118,7 @@ class Post:
 
     def hasten(self) -> None:
         """Whatever waits on the server for its time is due."""
-        key = f"avt:q:{WEBHOOKS}:delays"
+        key = f"{{avt.g0}}:q:{WEBHOOKS}:delays"
         for name in self.server.zrange(key, 0, -1):
             self.server.zadd(key, {name: 0}, xx=True)
 
@@ -249,7 +249,7 @@ def test_a_job_without_a_url_sends_no_webhook(post: Post) -> None:
     job_id = post.house.create(bp)
     post.house.turn_until_status(job_id, "finished")
 
-    assert post.server.xlen(f"avt:q:{WEBHOOKS}:0") == 0
+    assert post.server.xlen(f"{{avt.g0}}:q:{WEBHOOKS}:0") == 0
 
 
 def test_the_history_numbers_on_and_keeps_the_version(post: Post) -> None:
@@ -309,7 +309,7 @@ def test_the_webhooks_of_a_job_come_in_order(post: Post) -> None:
     post.house.turn_until_status(job_id, "waiting_for_worker")
     post.house.answer(post.house.take_task("carry"))
     post.house.turn_until_status(job_id, "finished")
-    post.turn_until(lambda: post.server.hkeys(f"avt:job:{job_id}:webhooks") == [b"2"])
+    post.turn_until(lambda: post.server.hkeys(f"{{avt.g0}}:job:{job_id}:webhooks") == [b"2"])
     refused = list(receiver.events)
     is_open.append(True)
     post.hasten()
@@ -557,6 +557,6 @@ def test_an_unsigned_webhook_message_is_not_sent(post: Post) -> None:
     post.turn_until(lambda: post.settled(job_id))
 
     send(post, message(post.house.job(job_id), receiver.url("/evil")), GroupSecret("that of another group"))
-    post.turn_until(lambda: post.server.xlen(f"avt:q:{WEBHOOKS}:dead"))
+    post.turn_until(lambda: post.server.xlen(f"{{avt.g0}}:q:{WEBHOOKS}:dead"))
 
     assert [request.path for request in receiver.requests] == ["/hook"]

@@ -94,8 +94,8 @@ def test_without_an_orchestrator_the_plan_is_not_served(stage: Made) -> None:
 def test_a_plan_that_was_served_once_says_how_long_ago(house: Stage) -> None:
     job_id = queued(house)
     with connect(house.url) as client:
-        [(name, at)] = client.zrange("avt:plans", 0, -1, withscores=True)
-        client.zadd("avt:plans", {name: at - 3_700_000})
+        [(name, at)] = client.zrange("{avt.g0}:plans", 0, -1, withscores=True)
+        client.zadd("{avt.g0}:plans", {name: at - 3_700_000})
 
     [served, *_] = reasons(house, job_id)
 
@@ -195,8 +195,8 @@ def test_a_worker_that_says_nothing_is_named(house: Stage) -> None:
     job_id = queued(house)
     take(house, job_id)
     with connect(house.url) as client:
-        at = int(client.hget("avt:worker:w-1", "at"))
-        client.hset("avt:worker:w-1", "at", at - 65_000)
+        at = int(client.hget("{avt.g0}:worker:w-1", "at"))
+        client.hset("{avt.g0}:worker:w-1", "at", at - 65_000)
 
     [_, silent] = reasons(house, job_id)
 
@@ -268,7 +268,7 @@ def test_a_timer_shows_its_time_and_that_it_is_overdue(stage: Made) -> None:
 
     [waits] = reasons(house, job_id)
     with connect(house.url) as client:
-        client.hincrby(f"avt:job:{job_id}", "updated", -100_000_000)
+        client.hincrby(f"{{avt.g0}}:job:{job_id}", "updated", -100_000_000)
     overdue = reasons(house, job_id)
 
     assert waits.text in [f"It waits for a timer that expires in 1 day{rest}." for rest in (" 1 hour", "")]
@@ -294,7 +294,7 @@ def test_a_parent_says_why_its_child_does_not_move(stage: Made) -> None:
 
     told = [(reason.job_id, reason.code) for reason in reasons(house, parent_id)]
     with connect(house.url) as client:
-        client.delete(f"avt:job:{child_id}")
+        client.delete(f"{{avt.g0}}:job:{child_id}")
 
     assert told == [(parent_id, "waits_for_child"), (child_id, "task_queued"), (child_id, "no_worker")]
     assert codes(house, parent_id) == ["waits_for_child", "child_gone"]

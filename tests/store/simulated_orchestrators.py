@@ -264,7 +264,7 @@ class Cluster:
 
     def open_tasks(self, job_id: str) -> set[tuple[str, int]]:
         """Id and attempt of every task that the job waits for."""
-        found = self.client.hgetall(f"avt:job:{job_id}:tasks")
+        found = self.client.hgetall(f"{{avt.g0}}:job:{job_id}:tasks")
         return {(task.decode(), int(attempt)) for task, attempt in found.items() if b"/" not in task}
 
     def job(self, job_id: str) -> Job | None:
@@ -292,11 +292,11 @@ class Cluster:
         self.orchestrators[0].publish(Outgoing(WORKERS, broker.TAKEN, wire.dump_notice(taken)))
 
     def timers(self) -> list[str]:
-        return [name.decode() for name in self.client.zrange("avt:timers", 0, -1)]
+        return [name.decode() for name in self.client.zrange("{avt.g0}:timers", 0, -1)]
 
     def expire_timer(self, timer: str) -> None:
         """Until *timer* is due."""
-        self.client.zadd("avt:timers", {timer: 0})
+        self.client.zadd("{avt.g0}:timers", {timer: 0})
         self.orchestrators[0].sweeper.send_due_timers()
 
     def messages_of(self, job_id: str) -> Iterator[Event]:
@@ -314,7 +314,7 @@ def step_queues() -> list[str]:
 
 
 def stream_of(queue: str) -> str:
-    return f"avt:q:{queue}:0"
+    return f"{{avt.g0}}:q:{queue}:0"
 
 
 def _action(step: Step) -> Action:

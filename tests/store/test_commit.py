@@ -64,7 +64,7 @@ def test_a_delivery_held_by_another_consumer_answers_lease_lost(house: House) ->
 def test_an_event_that_was_seen_is_acknowledged_and_changes_nothing_else(house: House) -> None:
     job = house.waiting()
     again = house.send(result_of(job, status="failure"), "failure")
-    house.client.hset(f"avt:job:{job.id}:seen", cause(again).event_id, 2)
+    house.client.hset(f"{{avt.g0}}:job:{job.id}:seen", cause(again).event_id, 2)
 
     reply = house.settle(Commit(job, dispatch(job, again), (cause(again),)))
 
@@ -194,10 +194,10 @@ def test_a_folded_cause_that_is_lost_or_stale_is_left_out_and_the_rest_is_decide
 
 def test_a_job_that_is_gone_is_acknowledged(house: House) -> None:
     job, delivery, step = house.started()
-    house.client.delete(f"avt:job:{job.id}")
+    house.client.delete(f"{{avt.g0}}:job:{job.id}")
 
     assert house.settle(Commit(job, step, (cause(delivery),))).answer is CommitStatus.GONE
-    assert house.client.exists(f"avt:job:{job.id}") == 0
+    assert house.client.exists(f"{{avt.g0}}:job:{job.id}") == 0
 
 
 def test_many_commits_go_in_one_round_trip_and_one_without_a_route_does_not_hold_up_the_others(house: House) -> None:

@@ -39,7 +39,7 @@ def test_jobs_that_leave_the_list_hide_no_other(house: House, place: int) -> Non
 
     def one_leaves(jobs: Any) -> None:
         if jobs:
-            house.client.zrem("avt:jobs:status:pending", jobs[place].id if len(jobs) > 3 else jobs[-1].id)
+            house.client.zrem("{avt.g0}:jobs:status:pending", jobs[place].id if len(jobs) > 3 else jobs[-1].id)
 
     found = walk(house, one_leaves, status="pending")
 
@@ -50,7 +50,9 @@ def test_all_jobs_of_a_page_may_leave_the_list(house: House) -> None:
     ids = batch(house, 50)
 
     found = walk(
-        house, lambda jobs: [house.client.zrem("avt:jobs:status:pending", job.id) for job in jobs], status="pending"
+        house,
+        lambda jobs: [house.client.zrem("{avt.g0}:jobs:status:pending", job.id) for job in jobs],
+        status="pending",
     )
 
     assert sorted(found) == sorted(ids)
@@ -67,22 +69,22 @@ def test_jobs_that_are_created_meanwhile_repeat_no_other(house: House) -> None:
 
 def test_ids_are_compared_as_the_server_orders_them(house: House) -> None:
     ids = ["a-B", "a-b", "a_b", "aB", "ab", "B", "b-1", "b-1-1", "b-10", "b-2", "_", "-"]
-    house.client.zadd("avt:jobs", dict.fromkeys(ids, 5))
-    server_order = [row.decode() for row in house.client.zrange("avt:jobs", 0, -1, desc=True)]
+    house.client.zadd("{avt.g0}:jobs", dict.fromkeys(ids, 5))
+    server_order = [row.decode() for row in house.client.zrange("{avt.g0}:jobs", 0, -1, desc=True)]
 
     for oldest_first, order in ((False, server_order), (True, server_order[::-1])):
         for place, job_id in enumerate(order):
-            house.client.zrem("avt:jobs", job_id)
+            house.client.zrem("{avt.g0}:jobs", job_id)
             wanted = JobFilter(cursor=f"5.{job_id}", oldest_first=oldest_first)
             [(found, _)] = house.store.read_together(house.store._read_list(wanted))
-            house.client.zadd("avt:jobs", {job_id: 5})
+            house.client.zadd("{avt.g0}:jobs", {job_id: 5})
             assert list(found) == order[place + 1 :]
 
 
 def test_the_oldest_jobs_are_listed_first_on_request(house: House) -> None:
     ids = [job_id for n in range(6) for job_id in batch(house, 7, labels={"n": str(n % 2)})]
     newest = walk(house)
-    times = {job_id: int(house.client.zscore("avt:jobs", job_id)) for job_id in ids}
+    times = {job_id: int(house.client.zscore("{avt.g0}:jobs", job_id)) for job_id in ids}
     lower, upper = times[newest[-9]], times[newest[8]]
     within = [job_id for job_id in newest[::-1] if lower <= times[job_id] < upper]
 
@@ -110,8 +112,8 @@ def test_filters_that_hardly_meet_make_short_pages_and_lose_nothing(
 
 
 def test_a_page_of_two_filters_looks_at_a_limited_number_of_jobs(house: House) -> None:
-    house.client.zadd("avt:jobs:label:a=1", {f"g0-a{n}": n for n in range(30_000)})
-    house.client.zadd("avt:jobs:label:b=1", {f"g0-b{n}": n for n in range(30_000)})
+    house.client.zadd("{avt.g0}:jobs:label:a=1", {f"g0-a{n}": n for n in range(30_000)})
+    house.client.zadd("{avt.g0}:jobs:label:b=1", {f"g0-b{n}": n for n in range(30_000)})
     before = house.client.info("commandstats")
 
     page, cursor = house.store.list_jobs(JobFilter(labels=(("a", "1"), ("b", "1"))))
@@ -138,9 +140,9 @@ def put(house: House, number: int, created: int, status: str, **doc: Any) -> Non
     record = {"plan8": "0a1b2c3d", "state": "encode", "state_history": {}, "steps": 0, "transitions": 0, **doc}
     init = {"blueprint": "video" if number % 2 else "photo", "client": "me"}
     fields = {"v": 1, "status": status, "created": created, "updated": created}
-    house.client.hset(f"avt:job:{job_id}", mapping={**fields, "doc": dumps(record), "init": dumps(init)})
+    house.client.hset(f"{{avt.g0}}:job:{job_id}", mapping={**fields, "doc": dumps(record), "init": dumps(init)})
     for index in ("", f":status:{status}", ":client:me", f":blueprint:{init['blueprint']}"):
-        house.client.zadd(f"avt:jobs{index}", {job_id: created})
+        house.client.zadd(f"{{avt.g0}}:jobs{index}", {job_id: created})
 
 
 def test_several_statuses_are_one_list_in_order(house: House) -> None:
@@ -183,10 +185,10 @@ def test_text_is_found_in_the_code_and_message_of_the_error_only(house: House) -
 
 
 def test_counts_are_exact_if_one_status_has_too_many_jobs(house: House) -> None:
-    house.client.zadd("avt:jobs:status:finished", {f"g0-{n}": n for n in range(9000)})
-    house.client.zadd("avt:jobs:status:failed", {f"g0-f{n}": n for n in range(1500)})
-    house.client.zadd("avt:jobs:blueprint:video", {f"g0-{n}": n for n in range(9000)} | {"g0-f1": 1, "g0-f2": 2})
-    house.client.zadd("avt:jobs:label:a=1", {f"g0-{n}": n for n in range(9000)})
+    house.client.zadd("{avt.g0}:jobs:status:finished", {f"g0-{n}": n for n in range(9000)})
+    house.client.zadd("{avt.g0}:jobs:status:failed", {f"g0-f{n}": n for n in range(1500)})
+    house.client.zadd("{avt.g0}:jobs:blueprint:video", {f"g0-{n}": n for n in range(9000)} | {"g0-f1": 1, "g0-f2": 2})
+    house.client.zadd("{avt.g0}:jobs:label:a=1", {f"g0-{n}": n for n in range(9000)})
 
     assert house.store.count_by_status(JobFilter()).counts == {"finished": 9000, "failed": 1500}
     assert house.store.count_by_status(JobFilter(status="finished")).counts == {"finished": 9000}
@@ -231,8 +233,8 @@ def test_the_work_of_a_page_and_of_counts_does_not_grow_with_the_jobs(house: Hou
 
     def grow(first: int, last: int) -> None:
         for index in indexes:
-            pipe.zadd(f"avt:jobs{index}", {f"g0-{n}": n for n in range(first, last)})
-        pipe.zadd("avt:jobs:status:error", {f"g0-e{n}": n for n in range(first, last)})
+            pipe.zadd(f"{{avt.g0}}:jobs{index}", {f"g0-{n}": n for n in range(first, last)})
+        pipe.zadd("{avt.g0}:jobs:status:error", {f"g0-e{n}": n for n in range(first, last)})
         pipe.execute()
 
     grow(100, 8_000)

@@ -10,11 +10,11 @@ from avtomatika.store.job_revisions import JobRevisions
 
 def test_a_foreign_key_hides_no_other_job(redis_url: str) -> None:
     with redis.Redis.from_url(redis_url) as client:
-        client.hset("avt:job:a", "v", 3)
-        client.rpush("avt:job:a:history", "1", "2")
-        client.hset("avt:job:a:tasks", "t/progress", "1 2 0.5 x")
-        client.set("avt:job:foreign", "x")
-        client.hset("avt:job:odd", "v", "x")
+        client.hset("{avt.g0}:job:a", "v", 3)
+        client.rpush("{avt.g0}:job:a:history", "1", "2")
+        client.hset("{avt.g0}:job:a:tasks", "t/progress", "1 2 0.5 x")
+        client.set("{avt.g0}:job:foreign", "x")
+        client.hset("{avt.g0}:job:odd", "v", "x")
     server = RedisClient.connect(redis_url)
 
     found = JobRevisions(server).read([("a", ("t", "u")), ("foreign", ()), ("odd", ()), ("gone", ())])

@@ -108,7 +108,7 @@ def test_other_attempts_and_unknown_jobs_are_dropped(house: House) -> None:
     send(house, replace(job, id="g0-9"), *texts(1, "stray"))
 
     assert house.store.streams.page(job.id).entries == []
-    assert not house.client.exists("avt:job:g0-9:stream")
+    assert not house.client.exists("{avt.g0}:job:g0-9:stream")
 
 
 def test_the_oldest_entries_are_dropped_and_the_reader_sees_it(house: House) -> None:
@@ -120,14 +120,14 @@ def test_the_oldest_entries_are_dropped_and_the_reader_sees_it(house: House) -> 
     page = streams.page(job.id)
     assert seen(page) == [(95, "dropped", 95), *((number, "text", "12345678") for number in range(96, 101))]
     assert seen(streams.page(job.id, after=98)) == [(99, "text", "12345678"), (100, "text", "12345678")]
-    assert house.client.xlen(f"avt:job:{job.id}:stream") == 5
+    assert house.client.xlen(f"{{avt.g0}}:job:{job.id}:stream") == 5
 
 
 def test_a_deleted_job_leaves_no_stream(house: House) -> None:
     job = house.waiting()
     send(house, job, *texts(1, "a"))
 
-    house.client.zadd("avt:retention", {job.id: 1})
+    house.client.zadd("{avt.g0}:retention", {job.id: 1})
     house.sweeper.expire_jobs()
 
-    assert house.client.keys(f"avt:job:{job.id}*") == []
+    assert house.client.keys(f"{{avt.g0}}:job:{job.id}*") == []

@@ -37,8 +37,8 @@ def test_a_configured_secret_is_the_one_and_is_kept_nowhere(process: Process, re
 
     assert secret.is_signed(GroupSecret("planted").signed(TEXT))
     with redis.Redis.from_url(redis_url) as client:
-        assert client.get("avt:secret") is None
-        assert "planted" not in str([client.hgetall(key) for key in client.scan_iter("avt:secret*")])
+        assert client.get("{avt.g0}:secret") is None
+        assert "planted" not in str([client.hgetall(key) for key in client.scan_iter("{avt.g0}:secret*")])
 
 
 def test_a_server_that_lost_its_data_gets_the_secret_back(
@@ -81,17 +81,17 @@ def test_processes_with_different_secrets_are_told(process: Process, caplog: pyt
 
 def test_a_secret_that_nobody_began_to_use_within_a_day_is_forgotten(process: Process, redis_url: str) -> None:
     with redis.Redis.from_url(redis_url) as client:
-        client.hset("avt:secret:fingerprints", "old", int(time()) - 25 * 3600)
+        client.hset("{avt.g0}:secret:fingerprints", "old", int(time()) - 25 * 3600)
 
     assert process("one").fingerprints() == {}
 
 
 def test_secrets_of_the_past_do_not_gather_on_the_server(process: Process, redis_url: str) -> None:
     with redis.Redis.from_url(redis_url) as client:
-        client.hset("avt:secret:fingerprints", mapping={f"old{number}": 1 for number in range(50)})
+        client.hset("{avt.g0}:secret:fingerprints", mapping={f"old{number}": 1 for number in range(50)})
         secret = process("planted").secret
 
-        assert client.hkeys("avt:secret:fingerprints") == [secret.fingerprint.encode()]
+        assert client.hkeys("{avt.g0}:secret:fingerprints") == [secret.fingerprint.encode()]
 
 
 def test_for_want_of_a_secret_the_log_says_who_keeps_it(process: Process, caplog: pytest.LogCaptureFixture) -> None:

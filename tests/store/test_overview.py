@@ -158,7 +158,7 @@ def test_points_are_at_their_minutes_and_ten_minutes_are_merged(house: House) ->
 def test_statistics_expire_after_a_day(house: House) -> None:
     house.create()
     house.store.overview.sample()
-    [key] = house.client.keys("avt:statistics:*")
+    [key] = house.client.keys("{avt.g0}:statistics:*")
 
     assert 86_400 < house.client.ttl(key) <= 90_000
     assert house.client.strlen(key) <= 280
@@ -167,7 +167,7 @@ def test_statistics_expire_after_a_day(house: House) -> None:
 def test_a_key_of_another_type_does_not_stop_jobs(house: House) -> None:
     seconds, _ = house.client.time()
     for window in (int(seconds) // 600, int(seconds) // 600 + 1):
-        house.client.hset(f"avt:statistics:{window}", "a", "b")
+        house.client.hset(f"{{avt.g0}}:statistics:{window}", "a", "b")
 
     ended(house, house.waiting())
 

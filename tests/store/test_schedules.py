@@ -53,7 +53,7 @@ def test_a_deleted_schedule_is_not_due(house: House) -> None:
     assert house.store.schedules.write(added(house), None)
 
     assert house.store.schedules.due(5000) == house.store.schedules.all() == []
-    assert house.client.keys("avt:schedules*") == []
+    assert house.client.keys("{avt.g0}:schedules*") == []
 
 
 def test_a_change_is_repeated_if_the_record_changes_meanwhile(house: House) -> None:
@@ -85,9 +85,9 @@ def test_schedules_are_bounded_in_number_and_size(house: House, monkeypatch: pyt
 
 def test_a_record_of_another_version_hides_no_other(house: House, caplog: pytest.LogCaptureFixture) -> None:
     kept = added(house)
-    house.client.hset("avt:schedules", "odd", b'{"name": "odd", "schedule": {"moon": "full"}, "waiting": []}')
-    house.client.hset("avt:schedules", "odder", b"[]")
-    house.client.zadd("avt:schedules:due", {"odd": 1, "odder": 2, "gone": 3})
+    house.client.hset("{avt.g0}:schedules", "odd", b'{"name": "odd", "schedule": {"moon": "full"}, "waiting": []}')
+    house.client.hset("{avt.g0}:schedules", "odder", b"[]")
+    house.client.zadd("{avt.g0}:schedules:due", {"odd": 1, "odder": 2, "gone": 3})
 
     assert house.store.schedules.all() == house.store.schedules.due(5000) == [kept]
     assert [record.getMessage() for record in caplog.records] == [

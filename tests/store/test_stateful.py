@@ -99,7 +99,7 @@ class Orchestration(RuleBasedStateMachine):
                 self.carry_out(0)
             for entry, task in self.cluster.tasks():
                 self.cluster.orchestrators[0].answer(task, task.attempt, "success")
-                self.cluster.client.xdel("avt:q:encode:0", entry)
+                self.cluster.client.xdel("{avt.g0}:q:encode:0", entry)
 
     @precondition(lambda self: self.pending)
     @rule(pick=_pick)
@@ -178,7 +178,7 @@ class Orchestration(RuleBasedStateMachine):
     def decide(self, pick: int, decision: str) -> None:
         asking = self._jobs_that_are("waiting_for_human")
         job = self.jobs[asking[pick % len(asking)]]
-        taken = self.cluster.client.hget(f"avt:job:{job.id}", "decided")
+        taken = self.cluster.client.hget(f"{{avt.g0}}:job:{job.id}", "decided")
         try:
             self.cluster.orchestrators[0].store.decide(job, decision, by="me")
         except ConflictError:
@@ -193,7 +193,7 @@ class Orchestration(RuleBasedStateMachine):
     def work(self, pick: int, status: tuple[str, str | None]) -> None:
         entry, task = self.tasks[pick % len(self.tasks)]
         self.cluster.orchestrators[0].answer(task, task.attempt, *status)
-        self.cluster.client.xdel("avt:q:encode:0", entry)
+        self.cluster.client.xdel("{avt.g0}:q:encode:0", entry)
 
     @precondition(lambda self: self.tasks)
     @rule(pick=_pick, attempt=st.integers(1, 4), status=_status)
@@ -255,17 +255,17 @@ class Orchestration(RuleBasedStateMachine):
     def _finished_jobs_leave_nothing_running(self) -> None:
         for job in self.jobs.values():
             if job.status.is_final:
-                own = [f"avt:job:{job.id}:{what}" for what in ("tasks", "seen", "branches", "branches:answers")]
+                own = [f"{{avt.g0}}:job:{job.id}:{what}" for what in ("tasks", "seen", "branches", "branches:answers")]
                 assert not self.cluster.client.exists(*own)
                 assert not [timer for timer in self.timers if timer.startswith(f"{job.id}/")]
-        assert self.cluster.client.hlen("avt:timers:messages") == len(self.timers)
+        assert self.cluster.client.hlen("{avt.g0}:timers:messages") == len(self.timers)
 
     def _indexes_match_each_job(self) -> None:
         for job in self.jobs.values():
             found = [
                 status
                 for status in JobStatus
-                if self.cluster.client.zscore(f"avt:jobs:status:{status}", job.id) is not None
+                if self.cluster.client.zscore(f"{{avt.g0}}:jobs:status:{status}", job.id) is not None
             ]
             assert found == [job.status]
 
@@ -279,18 +279,18 @@ class Orchestration(RuleBasedStateMachine):
             assert (
                 now.status.is_final or now.status is JobStatus.QUARANTINED or self._waits_for_a_quarantined_child(now)
             )
-            self.cluster.client.zadd("avt:retention", {job.id: 0}, xx=True)
+            self.cluster.client.zadd("{avt.g0}:retention", {job.id: 0}, xx=True)
             self.jobs[job.id] = now
         while self.cluster.orchestrators[0].sweeper.expire_jobs().is_more:
             pass
         for job in self.jobs.values():
             if job.status.is_final:
                 assert (
-                    self.cluster.client.keys(f"avt:job:{job.id}")
-                    == self.cluster.client.keys(f"avt:job:{job.id}:*")
+                    self.cluster.client.keys(f"{{avt.g0}}:job:{job.id}")
+                    == self.cluster.client.keys(f"{{avt.g0}}:job:{job.id}:*")
                     == []
                 )
-                assert self.cluster.client.zscore("avt:jobs", job.id) is None
+                assert self.cluster.client.zscore("{avt.g0}:jobs", job.id) is None
 
     # ------------------------------------------------------------ parts
 

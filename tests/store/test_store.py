@@ -52,13 +52,13 @@ def test_an_idempotency_key_gives_the_same_job_again_and_one_message(house: Hous
 def test_an_idempotency_key_lives_as_long_as_the_last_of_its_jobs(house: House) -> None:
     news = [NewJob(plan=bp.plan, client="me", initial_data={"n": n}, idempotency_key="k1") for n in range(3)]
     ids = [created.job_id for created in house.store.create_many(news)]
-    [key] = house.client.keys("avt:idempotency:*")
+    [key] = house.client.keys("{avt.g0}:idempotency:*")
     assert house.client.ttl(key) == -1
 
     for job_id in (ids[1], ids[2], ids[0]):
         assert house.client.exists(key)
         assert [each.job_id for each in house.store.create_many(news)] == ids
-        house.client.zadd("avt:retention", {job_id: 1})
+        house.client.zadd("{avt.g0}:retention", {job_id: 1})
         assert house.sweeper.expire_jobs().done == 1
 
     assert not house.client.exists(key)
@@ -81,7 +81,7 @@ def test_a_plan_that_was_never_declared_leaves_nothing_behind(redis_url: str) ->
         with pytest.raises(NoRouteError, match=r"avt\.steps"):
             store.create(NewJob(plan=bp.plan, client="me"))
 
-        assert list(client.scan_iter("avt:job*")) == []
+        assert list(client.scan_iter("{avt.g0}:job*")) == []
 
 
 def test_new_jobs_are_refused_when_the_server_is_nearly_full(house: House) -> None:
@@ -92,7 +92,7 @@ def test_new_jobs_are_refused_when_the_server_is_nearly_full(house: House) -> No
             house.create()
     finally:
         house.client.config_set("maxmemory", 0)
-    assert list(house.client.scan_iter("avt:job*")) == []
+    assert list(house.client.scan_iter("{avt.g0}:job*")) == []
 
 
 def test_an_absent_server_is_unavailable(make_server: Any) -> None:
@@ -178,8 +178,8 @@ def test_a_cancelled_timer_is_gone(house: House) -> None:
     end = finish(waiting, result, answer)._replace(cancelled_timers=("t",))
     house.settle(Commit(waiting, end, (cause(answer),)))
 
-    assert house.client.zcard("avt:timers") == 0
-    assert house.client.hlen("avt:timers:messages") == 0
+    assert house.client.zcard("{avt.g0}:timers") == 0
+    assert house.client.hlen("{avt.g0}:timers:messages") == 0
 
 
 # ------------------------------------------------------------ taken
@@ -271,7 +271,7 @@ def test_a_job_that_is_over_goes_with_everything_of_it_and_a_running_one_stays(h
     assert house.store.load(job.id) is None
     assert list(house.client.scan_iter(f"*{job.id}*")) == []
     assert [found.id for found in house.store.list_jobs(JobFilter())[0]] == [running.id]
-    assert house.client.zcard("avt:jobs:status:finished") == 0
+    assert house.client.zcard("{avt.g0}:jobs:status:finished") == 0
 
 
 def test_a_page_of_history_is_limited_by_bytes_and_has_at_least_one_entry(house: House) -> None:
@@ -279,7 +279,7 @@ def test_a_page_of_history_is_limited_by_bytes_and_has_at_least_one_entry(house:
     sizes = [3_000_000, 1_500_000, 9_000_000, 10, 10]
     for number, size in enumerate(sizes, start=2):
         entry = HistoryEntry("note", data={"number": number, "text": "x" * size})
-        house.client.rpush(f"avt:job:{job.id}:history", b"1 1000 " + dump_entry(entry))
+        house.client.rpush(f"{{avt.g0}}:job:{job.id}:history", b"1 1000 " + dump_entry(entry))
 
     pages, after = [], 0
     while after is not None:

@@ -62,16 +62,16 @@ def test_the_heartbeat_of_a_stranger_makes_it_no_worker(registry: WorkerRegistry
 def test_a_worker_that_is_silent_is_lost_and_then_forgotten(registry: WorkerRegistry, redis_url: str) -> None:
     registry.register("w-1", RECORD)
     with redis.Redis.from_url(redis_url) as client:
-        past_ms = int(client.hget("avt:worker:w-1", "at")) - (LOST_AFTER_SECONDS + 1) * 1000
-        client.hset("avt:worker:w-1", "at", past_ms)
+        past_ms = int(client.hget("{avt.g0}:worker:w-1", "at")) - (LOST_AFTER_SECONDS + 1) * 1000
+        client.hset("{avt.g0}:worker:w-1", "at", past_ms)
         [lost] = registry.workers()
-        client.delete("avt:worker:w-1")
-        client.zadd("avt:workers", {"w-1": past_ms - WORKER_TTL_SECONDS * 1000})
+        client.delete("{avt.g0}:worker:w-1")
+        client.zadd("{avt.g0}:workers", {"w-1": past_ms - WORKER_TTL_SECONDS * 1000})
 
         assert lost.status == "lost"
         assert 0 < LOST_AFTER_SECONDS * 1000 < lost.silent_ms
         assert registry.workers() == []
-        assert client.zcard("avt:workers") == 0
+        assert client.zcard("{avt.g0}:workers") == 0
 
 
 def test_what_is_known_of_a_worker_expires(registry: WorkerRegistry, redis_url: str) -> None:
@@ -79,7 +79,7 @@ def test_what_is_known_of_a_worker_expires(registry: WorkerRegistry, redis_url: 
     registry.beat("w-1", {"status": "idle"})
 
     with redis.Redis.from_url(redis_url) as client:
-        assert 0 < client.ttl("avt:worker:w-1") <= 120
+        assert 0 < client.ttl("{avt.g0}:worker:w-1") <= 120
 
 
 def test_the_fleet_is_whoever_can_be_chosen_with_what_it_has_to_do(registry: WorkerRegistry, redis_url: str) -> None:
@@ -112,7 +112,7 @@ def test_a_worker_is_a_standby_when_none_of_its_links_takes_tasks_here(
     registry.beat("w-1", {"status": "idle", "standby": True})
     [worker] = registry.workers()
     with redis.Redis.from_url(redis_url) as client:
-        client.hset("avt:worker:w-1", "served", worker.heard_ms - 13_000)
+        client.hset("{avt.g0}:worker:w-1", "served", worker.heard_ms - 13_000)
 
     assert (before, worker.is_standby, registry.workers()[0].is_standby) == (True, False, True)
 
@@ -182,8 +182,8 @@ def test_a_reputation_comes_back_with_time(registry: WorkerRegistry, redis_url: 
     registry.register("w-1", RECORD)
     registry.record_outcomes({"w-1": (0, 5)})
     with redis.Redis.from_url(redis_url) as client:
-        judged = int(client.hget("avt:worker:w-1", "judged"))
-        client.hset("avt:worker:w-1", "judged", judged - 600_000)
+        judged = int(client.hget("{avt.g0}:worker:w-1", "judged"))
+        client.hset("{avt.g0}:worker:w-1", "judged", judged - 600_000)
 
     [worker] = registry.workers()
     registry.record_outcomes({"w-1": (0, 1)})
@@ -207,11 +207,11 @@ def test_a_worker_that_may_not_authenticate_is_revoked_and_chosen_for_nothing(re
 def test_names_of_workers_that_left_do_not_gather(house: House) -> None:
     for number in range(20):
         house.store.registry.register(f"w{number}", {"skills": []})
-    house.client.zadd("avt:workers", {f"w{number}": 1 for number in range(20)})
+    house.client.zadd("{avt.g0}:workers", {f"w{number}": 1 for number in range(20)})
 
     house.store.registry.register("another", {"skills": []})
 
-    assert house.client.zrange("avt:workers", 0, -1) == [b"another"]
+    assert house.client.zrange("{avt.g0}:workers", 0, -1) == [b"another"]
 
 
 def test_a_heartbeat_names_the_running_tasks(registry: WorkerRegistry) -> None:
@@ -252,11 +252,11 @@ def test_a_drain_ends_after_a_month(registry: WorkerRegistry, redis_url: str) ->
     registry.register("w-1", RECORD)
     registry.register("w-2", RECORD)
     with redis.Redis.from_url(redis_url) as client:
-        client.hset("avt:workers:drained", "w-1", f"{client.time()[0] * 1000 - DRAINED_SECONDS * 1000 - 1} ops")
+        client.hset("{avt.g0}:workers:drained", "w-1", f"{client.time()[0] * 1000 - DRAINED_SECONDS * 1000 - 1} ops")
         registry.drain("w-2", by="ops")
 
-        assert [each.decode() for each in client.hkeys("avt:workers:drained")] == ["w-2"]
-        assert 0 < client.ttl("avt:workers:drained") <= DRAINED_SECONDS
+        assert [each.decode() for each in client.hkeys("{avt.g0}:workers:drained")] == ["w-2"]
+        assert 0 < client.ttl("{avt.g0}:workers:drained") <= DRAINED_SECONDS
 
 
 def test_only_registered_workers_are_drained(registry: WorkerRegistry) -> None:
@@ -274,10 +274,10 @@ def test_a_silent_worker_whose_messages_are_rejected_is_revoked(registry: Worker
     registry.refuse(["w-1", "no such", "w-1:tasks"])
     alive = registry.find("w-1").status
     with redis.Redis.from_url(redis_url) as client:
-        client.hincrby("avt:worker:w-1", "at", -21_000)
+        client.hincrby("{avt.g0}:worker:w-1", "at", -21_000)
 
         assert (alive, registry.find("w-1").status) == ("idle", "revoked")
-        assert client.exists("avt:worker:no such") == 0
+        assert client.exists("{avt.g0}:worker:no such") == 0
 
 
 def test_a_message_that_is_accepted_later_ends_the_suspicion(registry: WorkerRegistry, redis_url: str) -> None:
@@ -286,6 +286,6 @@ def test_a_message_that_is_accepted_later_ends_the_suspicion(registry: WorkerReg
     registry.beat("w-1", {"status": "idle"})
     with redis.Redis.from_url(redis_url) as client:
         for field in ("at", "refused"):
-            client.hincrby("avt:worker:w-1", field, -60_000 - (field == "refused"))
+            client.hincrby("{avt.g0}:worker:w-1", field, -60_000 - (field == "refused"))
 
         assert registry.find("w-1").status == "lost"

@@ -136,12 +136,12 @@ class Stage:
 
     def controls(self) -> list[wire.Control]:
         """Return all control messages."""
-        entries = self.store._server.execute(("XRANGE", "avt:fanout:avt.control", "-", "+"))
+        entries = self.store._server.execute(("XRANGE", "{avt.g0}:fanout:avt.control", "-", "+"))
         return [wire.load_control(decode(fields[1])["body"]) for _, fields in entries]
 
     def notices(self) -> int:
         """Return the number of notices in the queue."""
-        return int(self.store._server.execute(("XLEN", f"avt:q:{WORKERS}:0")))
+        return int(self.store._server.execute(("XLEN", f"{{avt.g0}}:q:{WORKERS}:0")))
 
     def close(self) -> None:
         self._stack.close()

@@ -97,7 +97,7 @@ class Office:
     def wait_for_listeners(self, count: int) -> None:
         """Wait until *count* workers receive control messages."""
         deadline = monotonic() + DEADLINE_SECONDS
-        while (listeners := self._redis.hlen("avt:bindings:avt.control") - 1) != count and (listeners, count) != (
+        while (listeners := self._redis.hlen("{avt.g0}:bindings:avt.control") - 1) != count and (listeners, count) != (
             -1,
             0,
         ):
@@ -125,8 +125,8 @@ class Office:
 
     def _describe(self) -> str:
         """Return the heartbeat and the consumers of every queue, for failures."""
-        consumers = {key: self._redis.xinfo_consumers(key, "avt") for key in self._redis.scan_iter("avt:q:*:0")}
-        return f"consumers {consumers}, heartbeat {self._redis.hgetall('avt:beat')}, time {self._redis.time()}"
+        consumers = {key: self._redis.xinfo_consumers(key, "avt") for key in self._redis.scan_iter("{avt.g0}:q:*:0")}
+        return f"consumers {consumers}, heartbeat {self._redis.hgetall('{avt.g0}:beat')}, time {self._redis.time()}"
 
     def nothing_comes(self, queue: str, *, seconds: float) -> None:
         """Assert that no message of *queue* is redelivered within *seconds* to a second consumer."""
@@ -138,14 +138,14 @@ class Office:
 
     def depth(self, queue: str) -> int:
         """Return the number of messages of priority 0 in *queue*, including unacknowledged ones."""
-        return int(self._redis.xlen(f"avt:q:{queue}:0"))
+        return int(self._redis.xlen(f"{{avt.g0}}:q:{queue}:0"))
 
     def dead_letters(self, queue: str) -> list[dict[bytes, bytes]]:
         """The dead letters of *queue*, once there are any."""
         deadline = monotonic() + DEADLINE_SECONDS
         last = "0"
         while monotonic() < deadline:
-            found = self._redis.xread({f"avt:q:{queue}:dead": last}, block=500)
+            found = self._redis.xread({f"{{avt.g0}}:q:{queue}:dead": last}, block=500)
             if found:
                 [(_, entries)] = found
                 return [fields for _, fields in entries]
@@ -157,7 +157,7 @@ class Office:
 
     def take_away(self, queue: str, task_id: str) -> None:
         """Assign a delivered task to another consumer, as a sweep does after its lease has expired."""
-        stream = f"avt:q:{queue}:0"
+        stream = f"{{avt.g0}}:q:{queue}:0"
         [entry] = [entry for entry, fields in self._redis.xrange(stream) if task_id.encode() in fields[b"p"]]
         self._redis.xclaim(stream, "avt", "somebody-else", 0, [entry])
 

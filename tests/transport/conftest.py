@@ -117,7 +117,7 @@ class Bench:
             self.redis.hset(channel.router.keys.beat, mapping={"at": now, "run": run, "resume": 0})
 
     def dead(self, queue: str = "tasks") -> list[dict[str, str]]:
-        return [fields for _, fields in self.redis.xrange(f"avt:q:{queue}:dead")]
+        return [fields for _, fields in self.redis.xrange(f"{{avt.g0}}:q:{queue}:dead")]
 
     def dead_reasons(self, queue: str = "tasks") -> list[str]:
         return [fields[b"reason"].decode() for fields in self._dead_bytes(queue)]
@@ -127,11 +127,11 @@ class Bench:
 
     def _dead_bytes(self, queue: str) -> list[dict[bytes, bytes]]:
         with redis.Redis.from_url(self.url) as client:
-            return [fields for _, fields in client.xrange(f"avt:q:{queue}:dead")]
+            return [fields for _, fields in client.xrange(f"{{avt.g0}}:q:{queue}:dead")]
 
     def left(self, queue: str = "tasks", level: int = 0) -> int:
         """Return the entries of a queue, including unacknowledged ones."""
-        return int(self.redis.xlen(f"avt:q:{queue}:{level}"))
+        return int(self.redis.xlen(f"{{avt.g0}}:q:{queue}:{level}"))
 
 
 @pytest.fixture

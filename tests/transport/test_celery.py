@@ -96,7 +96,7 @@ def test_a_worker_runs_tasks_chains_groups_and_chords(fleet: Fleet, pool: str) -
     assert (add.s(1, 2) | add.s(3) | late.s()).delay().get(timeout=5) == 6
     assert group(add.s(n, n) for n in range(5)).delay().get(timeout=5) == [0, 2, 4, 6, 8]
     assert chord((add.s(n, n) for n in range(5)), total.s()).delay().get(timeout=5) == 20
-    fleet.until(lambda: fleet.redis.xlen("avt:q:celery:0") == 0)
+    fleet.until(lambda: fleet.redis.xlen("{avt.g0}:q:celery:0") == 0)
 
 
 @pytest.mark.faults
@@ -130,7 +130,7 @@ def test_control_reaches_a_worker_and_leaves_nothing_behind(fleet: Fleet) -> Non
     assert "celery_app.add" in inspect.registered()["w1@here"]
     assert [task["id"] for task in inspect.active()["w1@here"]] == [running.id]
     running.get(timeout=5)
-    assert not [queue for queue in fleet.redis.hkeys("avt:queues") if "reply" in queue]
+    assert not [queue for queue in fleet.redis.hkeys("{avt.g0}:queues") if "reply" in queue]
 
 
 @pytest.mark.faults
@@ -144,7 +144,7 @@ def test_a_task_is_revoked_while_it_waits_for_its_eta(fleet: Fleet) -> None:
 
     with pytest.raises(TaskRevokedError):
         result.get(timeout=5)
-    fleet.until(lambda: fleet.redis.xlen("avt:q:celery:0") == 0)
+    fleet.until(lambda: fleet.redis.xlen("{avt.g0}:q:celery:0") == 0)
 
 
 def test_an_expired_task_never_runs(fleet: Fleet) -> None:
@@ -184,7 +184,7 @@ def test_sigterm_stops_a_worker_after_its_task(fleet: Fleet) -> None:
     assert stopped.process.wait(timeout=15) == 0
     ran_in = result.get(timeout=1)
     assert fleet.notes() == [f"begin {ran_in}", f"end {ran_in}"]
-    assert fleet.redis.xlen("avt:q:celery:0") == 0
+    assert fleet.redis.xlen("{avt.g0}:q:celery:0") == 0
 
 
 def test_a_busy_worker_answers_control_commands(fleet: Fleet) -> None:
@@ -218,7 +218,7 @@ def test_a_stopped_worker_requeues_tasks_it_has_not_started(fleet: Fleet) -> Non
     assert len(fleet.notes()) == 2
     fleet.start("solo", wait=False)
     fleet.until(lambda: len(fleet.notes()) == 5)
-    fleet.until(lambda: fleet.redis.xlen("avt:q:celery:0") == 0)
+    fleet.until(lambda: fleet.redis.xlen("{avt.g0}:q:celery:0") == 0)
     assert "due" in fleet.notes()
 
 
@@ -231,9 +231,9 @@ def test_a_task_waiting_for_its_eta_survives_any_number_of_deploys(fleet: Fleet)
         fleet.until(lambda asked=inspect.scheduled: list(asked().values()) != [[]])
         assert worker.end(within_seconds=15) == 0
 
-    [(_, fields)] = fleet.redis.xrange("avt:q:celery:0")
+    [(_, fields)] = fleet.redis.xrange("{avt.g0}:q:celery:0")
     assert "n" not in fields
-    assert not fleet.redis.exists("avt:q:celery:dead")
+    assert not fleet.redis.exists("{avt.g0}:q:celery:dead")
 
 
 @pytest.mark.faults
@@ -293,4 +293,4 @@ def test_a_task_that_blocks_a_gevent_pool_longer_than_a_lease_runs_once(fleet: F
     blocking.get(timeout=LIMIT_SECONDS)
 
     assert fleet.notes() == ["begin"]
-    fleet.until(lambda: fleet.redis.xlen("avt:q:celery:0") == 0)
+    fleet.until(lambda: fleet.redis.xlen("{avt.g0}:q:celery:0") == 0)

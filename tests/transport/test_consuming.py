@@ -45,7 +45,7 @@ def test_credit_limits_unacknowledged_messages(bench: Any) -> None:
         message.ack()
     reading.drain(1)
     assert len(reading.got) == 10
-    assert bench.redis.xpending("avt:q:tasks:0", "avt")["pending"] == 7
+    assert bench.redis.xpending("{avt.g0}:q:tasks:0", "avt")["pending"] == 7
 
 
 def test_credit_counts_over_all_queues_of_a_channel(bench: Any) -> None:
@@ -322,7 +322,7 @@ def test_deleting_a_queue_deletes_its_bindings(bench: Any) -> None:
     queue(channel).delete()
 
     assert channel.topology.all_bindings() == []
-    assert not bench.redis.exists("avt:q:tasks:0")
+    assert not bench.redis.exists("{avt.g0}:q:tasks:0")
 
 
 def test_a_cancelled_consumer_gets_nothing_more(bench: Any) -> None:
@@ -366,7 +366,7 @@ def test_a_take_is_one_round_trip_for_any_number_of_queues(bench: Any) -> None:
 
 
 def names(bench: Any, queue: str = "tasks") -> list[str]:
-    return [each["name"] for each in bench.redis.xinfo_consumers(f"avt:q:{queue}:0", "avt")]
+    return [each["name"] for each in bench.redis.xinfo_consumers(f"{{avt.g0}}:q:{queue}:0", "avt")]
 
 
 def test_a_closed_channel_leaves_no_consumer_name(bench: Any) -> None:
@@ -393,7 +393,7 @@ def test_names_of_dead_consumers_are_removed(bench: Any, monkeypatch: pytest.Mon
     bench.publish(1)
     reading = bench.read()
     reading.wait_for(1)
-    bench.redis.xgroup_createconsumer("avt:q:tasks:0", "avt", "died")
+    bench.redis.xgroup_createconsumer("{avt.g0}:q:tasks:0", "avt", "died")
 
     deadline = monotonic() + 10
     while "died" in names(bench):
@@ -416,4 +416,4 @@ def test_a_channel_forgets_queues_that_it_no_longer_reads(bench: Any) -> None:
 
     assert names(bench, "others") == []
     assert names(bench) == [reading.channel.router.consumer_name]
-    assert reader.maintenance._subscriptions.read_streams == {"avt:q:tasks:0"}
+    assert reader.maintenance._subscriptions.read_streams == {"{avt.g0}:q:tasks:0"}

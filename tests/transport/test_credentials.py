@@ -68,7 +68,7 @@ def test_the_password_is_hidden_and_kept_in_clones(admin: redis.Redis, server: s
 
 
 def test_the_documented_permissions_suffice(admin: redis.Redis, server: str) -> None:
-    rights = ("~avt:*", "resetchannels", "+@all", "-@dangerous")
+    rights = ("~{avt.g0}:*", "resetchannels", "+@all", "-@dangerous")
     admin.execute_command("ACL", "SETUSER", "shop", "on", ">pw", *rights)
     queue = Queue("photos", Exchange("media"), routing_key="p")
     news = Queue("news", Exchange("all", type="fanout"), auto_delete=True)

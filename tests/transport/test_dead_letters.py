@@ -41,7 +41,7 @@ MALFORMED = [
 @pytest.mark.parametrize("payload", MALFORMED, ids=range(len(MALFORMED)))
 def test_an_undecodable_message_is_dead_lettered_unchanged(bench: Any, payload: bytes) -> None:
     bench.queue()
-    bench.redis.xadd("avt:q:tasks:0", {"p": payload})
+    bench.redis.xadd("{avt.g0}:q:tasks:0", {"p": payload})
     bench.publish("good")
     reading = bench.read()
 
@@ -55,7 +55,7 @@ def test_an_undecodable_message_is_dead_lettered_unchanged(bench: Any, payload: 
 
 def test_an_entry_with_unknown_fields_is_dead_lettered_with_them(bench: Any) -> None:
     bench.queue()
-    bench.redis.xadd("avt:q:tasks:0", {"what": "this"})
+    bench.redis.xadd("{avt.g0}:q:tasks:0", {"what": "this"})
     reading = bench.read()
 
     reading.drain_until(bench.dead)
@@ -172,8 +172,8 @@ def test_dead_letters_are_deleted_after_their_retention(bench: Any) -> None:
         assert monotonic() < deadline
     reject(bench, 1, "others")
 
-    assert bench.redis.keys("avt:q:tasks:dead") == []
-    assert bench.redis.zrange("avt:dead", 0, -1) == ["others"]
+    assert bench.redis.keys("{avt.g0}:q:tasks:dead") == []
+    assert bench.redis.zrange("{avt.g0}:dead", 0, -1) == ["others"]
 
 
 def test_a_consumer_deletes_old_dead_letters_of_its_queue(bench: Any) -> None:

@@ -23,7 +23,7 @@ def test_a_delayed_message_is_delivered_when_due(bench: Any) -> None:
     assert reading.bodies == [2, 1]
     assert 0.4 <= monotonic() - began < 1.0
     assert reading.got[1].properties["priority"] == 5
-    assert bench.redis.hkeys("avt:q:tasks:delayed") == [":count"]
+    assert bench.redis.hkeys("{avt.g0}:q:tasks:delayed") == [":count"]
 
 
 def test_a_waiting_consumer_is_notified_of_a_shorter_delay(bench: Any) -> None:
@@ -74,4 +74,4 @@ def test_a_purge_deletes_delayed_messages(bench: Any) -> None:
     channel.settle([Outgoing("work", "tasks", "1", delay_seconds=60)], [])
 
     assert queue(channel).purge() == 1
-    assert not bench.redis.exists("avt:q:tasks:delays")
+    assert not bench.redis.exists("{avt.g0}:q:tasks:delays")

@@ -42,7 +42,7 @@ def test_requeueing_does_not_extend_the_time_to_live(bench: Any) -> None:
     bench.publish(1, expiration=0.3)
     reading = bench.read()
     reading.wait_for(1)[0].requeue()
-    [(_, fields)] = bench.redis.xrange("avt:q:tasks:0")
+    [(_, fields)] = bench.redis.xrange("{avt.g0}:q:tasks:0")
     published = int(fields["x"]) - 300
 
     assert published <= bench.redis.time()[0] * 1000 + 1000
@@ -58,7 +58,7 @@ def test_the_time_to_live_of_a_delayed_message_starts_when_it_is_due(bench: Any)
     [message] = bench.read().wait_for(1)
 
     assert message.payload == 1
-    assert bench.redis.hkeys("avt:q:tasks:delayed") == [":count"]
+    assert bench.redis.hkeys("{avt.g0}:q:tasks:delayed") == [":count"]
 
 
 def test_the_time_to_live_of_a_queue_limits_its_messages(bench: Any) -> None:
@@ -90,14 +90,14 @@ def test_expired_messages_of_a_fanout_are_skipped(bench: Any) -> None:
 
 def test_an_unused_queue_expires_with_its_bindings_and_messages(bench: Any) -> None:
     bench.queue("other")
-    before = set(bench.redis.keys()) | {"avt:beat"}
+    before = set(bench.redis.keys()) | {"{avt.g0}:beat"}
     Queue("tasks", Exchange("work"), routing_key="tasks", expires=0.2)(bench.channel()).declare()
     bench.publish(1)
 
-    bench.read("other").drain_until(lambda: not bench.redis.hexists("avt:queues", "tasks"))
+    bench.read("other").drain_until(lambda: not bench.redis.hexists("{avt.g0}:queues", "tasks"))
 
-    assert set(bench.redis.keys()) <= before | {"avt:revoked"}
-    assert set(bench.redis.hkeys("avt:bindings:work")) == {":version", "other\tother"}
+    assert set(bench.redis.keys()) <= before | {"{avt.g0}:revoked"}
+    assert set(bench.redis.hkeys("{avt.g0}:bindings:work")) == {":version", "other\tother"}
 
 
 @pytest.mark.faults
@@ -110,10 +110,10 @@ def test_a_consumed_queue_is_kept_and_expires_a_lease_later(bench: Any) -> None:
 
     for _ in range(25):  # two and a half leases
         watching.drain(0.1)
-    assert bench.redis.hexists("avt:queues", "tasks")
+    assert bench.redis.hexists("{avt.g0}:queues", "tasks")
 
     reading.connection.close()
-    watching.drain_until(lambda: not bench.redis.hexists("avt:queues", "tasks"))
+    watching.drain_until(lambda: not bench.redis.hexists("{avt.g0}:queues", "tasks"))
 
 
 def test_an_auto_delete_queue_waits_for_its_first_consumer(bench: Any) -> None:
@@ -121,14 +121,14 @@ def test_an_auto_delete_queue_waits_for_its_first_consumer(bench: Any) -> None:
     Queue("tasks", Exchange("work"), routing_key="tasks", auto_delete=True)(bench.channel()).declare()
     watching = bench.read("other")
     watching.drain(0.3)
-    assert bench.redis.zcard("avt:expiring") == 0
+    assert bench.redis.zcard("{avt.g0}:expiring") == 0
 
     reading = bench.read()
     reading.drain(0.05)
     reading.connection.close()
 
-    watching.drain_until(lambda: not bench.redis.hexists("avt:queues", "tasks"))
-    assert bench.redis.hkeys("avt:limits") == []
+    watching.drain_until(lambda: not bench.redis.hexists("{avt.g0}:queues", "tasks"))
+    assert bench.redis.hkeys("{avt.g0}:limits") == []
 
 
 def test_a_queue_that_expired_without_consumers_does_not_come_back(bench: Any) -> None:
@@ -153,29 +153,29 @@ def test_an_unused_queue_that_expires_only_if_empty_keeps_its_messages(bench: An
     bench.queue("other")
     patient_queue(seconds=0.1)(bench.channel()).declare()
     bench.publish("waits")
-    first_due = bench.redis.zscore("avt:expiring", "tasks")
+    first_due = bench.redis.zscore("{avt.g0}:expiring", "tasks")
     watching = bench.read("other")
-    watching.drain_until(lambda: bench.redis.zscore("avt:expiring", "tasks") > first_due)
+    watching.drain_until(lambda: bench.redis.zscore("{avt.g0}:expiring", "tasks") > first_due)
 
     reading = bench.read()
     reading.wait_for(1)[0].ack()
     assert reading.bodies == ["waits"]
     reading.connection.close()
 
-    watching.drain_until(lambda: not bench.redis.hexists("avt:queues", "tasks"))
-    assert set(bench.redis.hkeys("avt:bindings:work")) == {":version", "other\tother"}
-    assert bench.redis.hkeys("avt:limits") == []
+    watching.drain_until(lambda: not bench.redis.hexists("{avt.g0}:queues", "tasks"))
+    assert set(bench.redis.hkeys("{avt.g0}:bindings:work")) == {":version", "other\tother"}
+    assert bench.redis.hkeys("{avt.g0}:limits") == []
 
 
 def test_a_delayed_message_keeps_a_queue_that_expires_only_if_empty(bench: Any) -> None:
     bench.queue("other")
     patient_queue(seconds=0.1)(bench.channel()).declare()
     bench.publish("later", headers={"x-delay": 60_000})
-    first_due = bench.redis.zscore("avt:expiring", "tasks")
+    first_due = bench.redis.zscore("{avt.g0}:expiring", "tasks")
 
-    bench.read("other").drain_until(lambda: bench.redis.zscore("avt:expiring", "tasks") > first_due)
+    bench.read("other").drain_until(lambda: bench.redis.zscore("{avt.g0}:expiring", "tasks") > first_due)
 
-    assert bench.redis.zcard("avt:q:tasks:delays") == 1
+    assert bench.redis.zcard("{avt.g0}:q:tasks:delays") == 1
 
 
 def test_revoked_messages_do_not_keep_a_queue_that_expires_only_if_empty(bench: Any) -> None:
@@ -183,9 +183,9 @@ def test_revoked_messages_do_not_keep_a_queue_that_expires_only_if_empty(bench: 
     bench.queue("other")
     channel = bench.channel()
     patient_queue(seconds=0.1)(channel).declare()
-    bench.redis.zadd("avt:revoked", {"g": 2**52})
+    bench.redis.zadd("{avt.g0}:revoked", {"g": 2**52})
     channel.settle([Outgoing("work", "tasks", "{}", headers={"x-group": "g"})] * 1500, [])
 
-    bench.read("other").drain_until(lambda: not bench.redis.hexists("avt:queues", "tasks"))
+    bench.read("other").drain_until(lambda: not bench.redis.hexists("{avt.g0}:queues", "tasks"))
 
-    assert not bench.redis.exists("avt:q:tasks:0")
+    assert not bench.redis.exists("{avt.g0}:q:tasks:0")

@@ -51,7 +51,7 @@ def test_a_fanout_needs_no_queue(bench: Any) -> None:
 
     bench.publish(1, exchange="control", key="")
 
-    assert bench.redis.xlen("avt:fanout:control") == 1
+    assert bench.redis.xlen("{avt.g0}:fanout:control") == 1
 
 
 def test_a_queue_that_fell_behind_learns_the_number_of_missed_messages(
@@ -59,7 +59,7 @@ def test_a_queue_that_fell_behind_learns_the_number_of_missed_messages(
 ) -> None:
     bench.queue("q", key="", exchange="control", kind="fanout")
     bench.publish(*range(10), exchange="control", key="")
-    bench.redis.xtrim("avt:fanout:control", maxlen=4, approximate=False)
+    bench.redis.xtrim("{avt.g0}:fanout:control", maxlen=4, approximate=False)
 
     with caplog.at_level(logging.WARNING):
         reading = bench.read("q")

@@ -48,9 +48,9 @@ def test_the_first_message_that_waits_has_the_longest_wait(bench: Any, inspector
     bench.queue()
     seconds, _ = bench.redis.time()
     for ago in (600, 90, 30):
-        bench.redis.xadd("avt:q:tasks:0", {"p": "x"}, id=f"{(seconds - ago) * 1000}-1")
-    bench.redis.xgroup_create("avt:q:tasks:0", "avt", "0")
-    bench.redis.xreadgroup("avt", "holder", {"avt:q:tasks:0": ">"}, count=1)
+        bench.redis.xadd("{avt.g0}:q:tasks:0", {"p": "x"}, id=f"{(seconds - ago) * 1000}-1")
+    bench.redis.xgroup_create("{avt.g0}:q:tasks:0", "avt", "0")
+    bench.redis.xreadgroup("avt", "holder", {"{avt.g0}:q:tasks:0": ">"}, count=1)
 
     [tasks] = inspector.stats(["tasks"])
 
@@ -121,7 +121,7 @@ def test_peek_returns_the_next_messages_without_taking_them(bench: Any, inspecto
 def test_dead_letters_are_listed_newest_first(bench: Any, inspector: Inspector) -> None:
     bench.queue()
     bench.queue("others", key="others")
-    bench.redis.xadd("avt:q:tasks:0", {"p": b"no message"})
+    bench.redis.xadd("{avt.g0}:q:tasks:0", {"p": b"no message"})
     reading = bench.read()
     reading.drain_until(bench.dead)
     bench.publish({"n": 1}, key="others", priority=3)

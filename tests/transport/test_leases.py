@@ -137,7 +137,7 @@ def test_after_a_gap_no_lease_is_reclaimed_for_a_lease(bench: Any) -> None:
     bench.queue()
     bench.publish(1)
     bench.read(lease_seconds=60).wait_for(1)
-    bench.redis.hset("avt:beat", mapping={"at": 1, "run": bench.redis.info("server")["run_id"], "resume": 0})
+    bench.redis.hset("{avt.g0}:beat", mapping={"at": 1, "run": bench.redis.info("server")["run_id"], "resume": 0})
     reading = bench.read()
     began = monotonic()
 
@@ -150,7 +150,7 @@ def test_after_a_gap_leases_are_reclaimed_before_the_next_interval(bench: Any) -
     bench.queue()
     bench.publish(1)
     bench.read(lease_seconds=60).wait_for(1)
-    bench.redis.hset("avt:beat", mapping={"at": 1, "run": bench.redis.info("server")["run_id"], "resume": 0})
+    bench.redis.hset("{avt.g0}:beat", mapping={"at": 1, "run": bench.redis.info("server")["run_id"], "resume": 0})
 
     reading = bench.read(sweep_interval_seconds=60)
 
@@ -161,8 +161,8 @@ def test_downtime_of_half_a_lease_counts_as_a_gap(bench: Any) -> None:
     bench.queue()
     bench.publish(1)
     bench.read(lease_seconds=60).wait_for(1)
-    bench.redis.hset("avt:beat", mapping={"run": bench.redis.info("server")["run_id"], "resume": 0})
-    bench.redis.hset("avt:beat", "at", bench.redis.time()[0] * 1000 - round(700 * LEASE_SECONDS))
+    bench.redis.hset("{avt.g0}:beat", mapping={"run": bench.redis.info("server")["run_id"], "resume": 0})
+    bench.redis.hset("{avt.g0}:beat", "at", bench.redis.time()[0] * 1000 - round(700 * LEASE_SECONDS))
     reading = bench.read()
     began = monotonic()
 
@@ -191,7 +191,7 @@ def test_another_run_of_the_server_counts_as_a_gap(bench: Any) -> None:
     bench.queue()
     bench.publish(1)
     bench.read(lease_seconds=60).wait_for(1)
-    bench.redis.hset("avt:beat", mapping={"at": bench.redis.time()[0] * 1000, "run": "another", "resume": 0})
+    bench.redis.hset("{avt.g0}:beat", mapping={"at": bench.redis.time()[0] * 1000, "run": "another", "resume": 0})
     reading = bench.read()
     began = monotonic()
 
@@ -225,7 +225,7 @@ def test_messages_behind_a_redelivered_one_are_kept(bench: Any) -> None:
     batches = [[message.payload for message in reading.drain(1)] for _ in range(2)]
 
     assert batches == [["again"], [1, 2]]
-    assert bench.redis.xpending("avt:q:tasks:0", "avt")["pending"] == 3
+    assert bench.redis.xpending("{avt.g0}:q:tasks:0", "avt")["pending"] == 3
 
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
@@ -261,7 +261,7 @@ def test_a_closed_consumer_without_messages_is_removed(bench: Any) -> None:
     one.channel.close()
     two.channel.close()
 
-    [left] = bench.redis.xinfo_consumers("avt:q:tasks:0", "avt")
+    [left] = bench.redis.xinfo_consumers("{avt.g0}:q:tasks:0", "avt")
     assert left["name"] == two.channel.router.consumer_name
     assert left["pending"] == 1
 
@@ -316,20 +316,20 @@ def test_liveness_channels_follow_the_consumers(bench: Any) -> None:
     bench.queue()
     reading = bench.read()
     reading.drain(0.05)
-    [channel] = bench.redis.pubsub_channels("avt:consumer:*")
-    assert channel == f"avt:consumer:{reading.channel.router.consumer_name}"
+    [channel] = bench.redis.pubsub_channels("{avt.g0}:consumer:*")
+    assert channel == f"{{avt.g0}}:consumer:{reading.channel.router.consumer_name}"
 
     second = reading.connection.channel()
     second.basic_get("tasks")
-    assert len(bench.redis.pubsub_channels("avt:consumer:*")) == 2
+    assert len(bench.redis.pubsub_channels("{avt.g0}:consumer:*")) == 2
     second.close()
-    assert bench.redis.pubsub_channels("avt:consumer:*") == [channel]
+    assert bench.redis.pubsub_channels("{avt.g0}:consumer:*") == [channel]
 
     bench.redis.client_kill_filter(_type="normal", skipme=True)
     bench.redis.client_kill_filter(_type="pubsub")
     reading.connection.release()
     other = bench.read()
-    other.drain_until(lambda: len(bench.redis.pubsub_channels("avt:consumer:*")) == 1)
+    other.drain_until(lambda: len(bench.redis.pubsub_channels("{avt.g0}:consumer:*")) == 1)
 
 
 def test_liveness_channels_are_restored_after_a_reconnect(bench: Any) -> None:
@@ -338,9 +338,9 @@ def test_liveness_channels_are_restored_after_a_reconnect(bench: Any) -> None:
     reading = bench.read()
     reading.wait_for(1)
     bench.redis.client_kill_filter(_type="pubsub")
-    assert bench.redis.pubsub_channels("avt:consumer:*") == []
+    assert bench.redis.pubsub_channels("{avt.g0}:consumer:*") == []
 
-    reading.drain_until(lambda: bench.redis.pubsub_channels("avt:consumer:*"))
+    reading.drain_until(lambda: bench.redis.pubsub_channels("{avt.g0}:consumer:*"))
 
 
 def test_messages_of_a_lost_connection_are_requeued_after_a_lease_without_counting_a_delivery(bench: Any) -> None:
@@ -374,5 +374,5 @@ def test_nothing_of_a_lost_connection_is_kept(bench: Any) -> None:
     lease_renewer.join(timeout=10)
 
     assert not lease_renewer.is_alive()
-    assert bench.redis.xlen("avt:q:tasks:0") == 1
-    bench.read().drain_until(lambda: len(bench.redis.pubsub_channels("avt:consumer:*")) == 1)
+    assert bench.redis.xlen("{avt.g0}:q:tasks:0") == 1
+    bench.read().drain_until(lambda: len(bench.redis.pubsub_channels("{avt.g0}:consumer:*")) == 1)

@@ -75,14 +75,14 @@ def test_an_expired_lease_of_a_paused_queue_is_not_reclaimed_until_it_is_resumed
 ) -> None:
     bench.queue()
     bench.publish("lost")
-    bench.redis.xgroup_create("avt:q:tasks:0", "avt", "0")
+    bench.redis.xgroup_create("{avt.g0}:q:tasks:0", "avt", "0")
     other = bench.read()
     topology.set_paused("tasks", "ops")
     other.drain(0.05)
-    bench.redis.xreadgroup("avt", "dead", {"avt:q:tasks:0": ">"})
-    [entry] = bench.redis.xpending_range("avt:q:tasks:0", "avt", "-", "+", 1)
+    bench.redis.xreadgroup("avt", "dead", {"{avt.g0}:q:tasks:0": ">"})
+    [entry] = bench.redis.xpending_range("{avt.g0}:q:tasks:0", "avt", "-", "+", 1)
     expired = int(LEASE_SECONDS * 10_000)
-    bench.redis.execute_command("XCLAIM", "avt:q:tasks:0", "avt", "dead", 0, entry["message_id"], "IDLE", expired)
+    bench.redis.execute_command("XCLAIM", "{avt.g0}:q:tasks:0", "avt", "dead", 0, entry["message_id"], "IDLE", expired)
     bench.beat()
 
     late = bench.read()
@@ -122,7 +122,7 @@ def test_a_deleted_queue_is_not_paused_when_it_is_declared_again(bench: Any, top
 
     bench.read().wait_for(1)
 
-    assert bench.redis.hgetall("avt:limits") == {}
+    assert bench.redis.hgetall("{avt.g0}:limits") == {}
 
 
 def test_only_existing_queues_without_broadcasts_can_be_paused(bench: Any, topology: Topology) -> None:

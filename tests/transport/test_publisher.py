@@ -61,7 +61,7 @@ def test_encode_makes_what_a_producer_stores(bench: Any) -> None:
 
     encoded = bench.channel().router.encode(Outgoing("work", "tasks", body, priority=3, headers=headers))
 
-    [(_, stored)] = bench.redis.xrange("avt:q:tasks:3")
+    [(_, stored)] = bench.redis.xrange("{avt.g0}:q:tasks:3")
     assert stored == {"p": encoded, "g": "job"}
 
 
@@ -160,11 +160,11 @@ def test_after_an_unbind_by_another_channel_the_key_is_unroutable(bench: Any) ->
 
 def test_redeclaring_changes_no_version(bench: Any) -> None:
     bench.queue()
-    version = bench.redis.hget("avt:bindings:work", ":version")
+    version = bench.redis.hget("{avt.g0}:bindings:work", ":version")
 
     bench.queue()
 
-    assert bench.redis.hget("avt:bindings:work", ":version") == version
+    assert bench.redis.hget("{avt.g0}:bindings:work", ":version") == version
 
 
 def test_an_exchange_keeps_its_type(bench: Any) -> None:

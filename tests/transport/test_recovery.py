@@ -77,11 +77,15 @@ def test_a_consumer_redeclares_lost_entities(bench: Any) -> None:
                     connection.drain_events(timeout=0.05)
 
         def declared() -> dict[str, Any]:
-            limits = bench.redis.hgetall("avt:limits")
-            return {"queues": bench.redis.hkeys("avt:queues"), "limits": limits, "fanouts": bench.redis.hkeys(listens)}
+            limits = bench.redis.hgetall("{avt.g0}:limits")
+            return {
+                "queues": bench.redis.hkeys("{avt.g0}:queues"),
+                "limits": limits,
+                "fanouts": bench.redis.hkeys(listens),
+            }
 
-        listens = "avt:q:mailbox:listens"
-        drain_until(lambda: bench.redis.zscore("avt:expiring", "mailbox"))
+        listens = "{avt.g0}:q:mailbox:listens"
+        drain_until(lambda: bench.redis.zscore("{avt.g0}:expiring", "mailbox"))
         before = declared()
         bench.redis.flushall()
         drain_until(lambda: declared() == before)
@@ -96,8 +100,8 @@ def test_a_consumer_redeclares_lost_entities(bench: Any) -> None:
 def test_a_deleted_consumer_group_is_recreated(bench: Any) -> None:
     bench.queue()
     bench.publish(1)
-    bench.redis.xgroup_create("avt:q:tasks:0", "avt", id="$")
-    bench.redis.xgroup_destroy("avt:q:tasks:0", "avt")
+    bench.redis.xgroup_create("{avt.g0}:q:tasks:0", "avt", id="$")
+    bench.redis.xgroup_destroy("{avt.g0}:q:tasks:0", "avt")
 
     assert bench.read().wait_for(1)[0].payload == 1
 
@@ -123,7 +127,7 @@ def test_messages_of_a_lost_reply_are_redelivered_without_waiting_for_the_lease(
     reading = bench.read(lease_seconds=60)
     reading.wait_for(1)[0].ack()
     bench.publish(1)
-    bench.redis.xreadgroup("avt", reading.channel.router.consumer_name, {"avt:q:tasks:0": ">"})
+    bench.redis.xreadgroup("avt", reading.channel.router.consumer_name, {"{avt.g0}:q:tasks:0": ">"})
     bench.redis.client_kill_filter(_type="normal", skipme=True)
     with pytest.raises(redis.ConnectionError):
         reading.drain(0.05)

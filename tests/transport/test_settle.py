@@ -36,7 +36,7 @@ def test_messages_and_acknowledgements_are_settled_together(bench: Any, held: An
 def test_a_lost_lease_prevents_the_whole_settlement(bench: Any, held: Any) -> None:
     first, second = (message.delivery_tag for message in held.got)
     entry = second.rpartition("/")[2]
-    bench.redis.xclaim("avt:q:tasks:0", "avt", "another", 0, [entry])
+    bench.redis.xclaim("{avt.g0}:q:tasks:0", "avt", "another", 0, [entry])
 
     lost = held.channel.settle([Outgoing("work", "next", "1")], [first, second])
 
@@ -48,7 +48,7 @@ def test_a_lost_lease_prevents_the_whole_settlement(bench: Any, held: Any) -> No
 
 def test_settlements_are_independent(bench: Any, held: Any) -> None:
     first, second = (message.delivery_tag for message in held.got)
-    unknown = "avt:q:tasks:0/1-1"
+    unknown = "{avt.g0}:q:tasks:0/1-1"
 
     done = held.channel.settle_many(
         [

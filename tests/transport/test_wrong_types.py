@@ -22,7 +22,7 @@ def test_a_queue_of_an_unexpected_type_is_excluded_and_the_others_are_served(
     bench.queue("spoilt")
     bench.queue("good")
     bench.publish(1, key="good")
-    bench.redis.set("avt:q:spoilt:0", "a string")
+    bench.redis.set("{avt.g0}:q:spoilt:0", "a string")
     reading = bench.read("spoilt", "good")
 
     with caplog.at_level(logging.ERROR):
@@ -32,7 +32,7 @@ def test_a_queue_of_an_unexpected_type_is_excluded_and_the_others_are_served(
         reading.drain_until(lambda: bench.left("good") == 0)
 
     assert [record.getMessage() for record in caplog.records] == [
-        "queue spoilt is not consumed: its key 'avt:q:spoilt:0' holds a string"
+        "queue spoilt is not consumed: its key '{avt.g0}:q:spoilt:0' holds a string"
     ]
     assert [message.properties["deliveries"] for message in reading.got] == [1, 1]
 
@@ -42,7 +42,7 @@ def test_a_key_that_changes_its_type_during_a_wait_is_harmless(bench: Any) -> No
     bench.queue("good")
     reading = bench.read("spoilt", "good")
     reading.drain(0.05)
-    bench.redis.set("avt:q:spoilt:0", "a string")
+    bench.redis.set("{avt.g0}:q:spoilt:0", "a string")
     reading.drain(0.2)
     bench.publish(1, key="good")
 
@@ -51,10 +51,10 @@ def test_a_key_that_changes_its_type_during_a_wait_is_harmless(bench: Any) -> No
 
 def test_a_repaired_queue_is_served_again(bench: Any) -> None:
     bench.queue()
-    bench.redis.set("avt:q:tasks:0", "a string")
+    bench.redis.set("{avt.g0}:q:tasks:0", "a string")
     reading = bench.read()
     reading.drain(0.05)
-    bench.redis.delete("avt:q:tasks:0")
+    bench.redis.delete("{avt.g0}:q:tasks:0")
     bench.publish(1)
 
     assert reading.wait_for(1, seconds=3)[0].payload == 1
@@ -64,15 +64,15 @@ def test_publishing_several_writes_none_when_one_key_has_an_unexpected_type(benc
     bench.queue("good")
     bench.queue("spoilt")
     channel = bench.channel()
-    bench.redis.set("avt:q:spoilt:0", "a string")
+    bench.redis.set("{avt.g0}:q:spoilt:0", "a string")
 
-    with pytest.raises(ResponseError, match=r"avt:q:spoilt:0 (is|holds) a string"):
+    with pytest.raises(ResponseError, match=r"{avt.g0}:q:spoilt:0 (is|holds) a string"):
         channel.settle([Outgoing("work", "good", "1"), Outgoing("work", "spoilt", "2")], [])
 
     assert bench.left("good") == 0
 
 
-@pytest.mark.parametrize("key", ["avt:bindings:work", "avt:exchanges", "avt:queues"])
+@pytest.mark.parametrize("key", ["{avt.g0}:bindings:work", "{avt.g0}:exchanges", "{avt.g0}:queues"])
 def test_publishers_get_the_names_of_bindings_of_an_unexpected_type(bench: Any, key: str) -> None:
     bench.queue()
     bench.redis.set(key, "a string")
@@ -88,11 +88,11 @@ def test_consumers_get_the_names_of_queues_of_an_unexpected_type_and_recover_onc
     bench.publish(1)
     reading = bench.read()
     reading.wait_for(1)
-    bench.redis.set("avt:queues", "a string")
-    with pytest.raises(ResponseError, match=r"avt:queues (is|holds) a string"):
+    bench.redis.set("{avt.g0}:queues", "a string")
+    with pytest.raises(ResponseError, match=r"{avt.g0}:queues (is|holds) a string"):
         reading.drain(0.1)
-    bench.redis.delete("avt:queues")
-    bench.redis.delete("avt:bindings:work")
+    bench.redis.delete("{avt.g0}:queues")
+    bench.redis.delete("{avt.g0}:bindings:work")
     bench.queue()
     bench.publish(2)
 
@@ -103,12 +103,12 @@ def test_the_broker_raises_unavailable(bench: Any) -> None:
     with broker.connect(bench.url) as connection:
         broker.declare_tasks(connection, ["encode"])
         intake = broker.Consumer(connection, ["encode"], prefetch=1)
-        bench.redis.set("avt:queues", "a string")
+        bench.redis.set("{avt.g0}:queues", "a string")
 
-        with pytest.raises(UnavailableError, match=r"avt:queues (is|holds) a string"):
+        with pytest.raises(UnavailableError, match=r"{avt.g0}:queues (is|holds) a string"):
             intake.take(0.1)
 
-        bench.redis.delete("avt:queues")
+        bench.redis.delete("{avt.g0}:queues")
         assert intake.take(0) == []
         intake.close()
 
@@ -127,13 +127,13 @@ ODD_ENTRIES: list[dict[str, Any]] = [
 @pytest.mark.parametrize("entry", ODD_ENTRIES, ids=range(len(ODD_ENTRIES)))
 def test_an_undecodable_entry_becomes_a_dead_letter(bench: Any, entry: dict[str, Any]) -> None:
     bench.queue()
-    bench.redis.xadd("avt:q:tasks:0", entry)
+    bench.redis.xadd("{avt.g0}:q:tasks:0", entry)
     bench.publish(1)
     reading = bench.read()
 
     assert reading.wait_for(1)[0].payload == 1
 
-    reading.drain_until(lambda: bench.redis.xlen("avt:q:tasks:dead") == 1)
+    reading.drain_until(lambda: bench.redis.xlen("{avt.g0}:q:tasks:dead") == 1)
     channel = bench.channel()
     [letter] = Inspector(channel.server, channel.router).dead_letters(limit=10)
     assert (letter.queue, letter.reason, letter.deliveries) == ("tasks", "malformed", 0)
@@ -141,37 +141,37 @@ def test_an_undecodable_entry_becomes_a_dead_letter(bench: Any, entry: dict[str,
 
 def test_an_undecodable_entry_is_dead_lettered_when_its_consumer_is_lost(bench: Any) -> None:
     bench.queue()
-    bench.redis.xadd("avt:q:tasks:0", {"x": "y"})
-    bench.redis.xgroup_create("avt:q:tasks:0", "avt", "0")
-    bench.redis.xreadgroup("avt", "lost", {"avt:q:tasks:0": ">"})
+    bench.redis.xadd("{avt.g0}:q:tasks:0", {"x": "y"})
+    bench.redis.xgroup_create("{avt.g0}:q:tasks:0", "avt", "0")
+    bench.redis.xreadgroup("avt", "lost", {"{avt.g0}:q:tasks:0": ">"})
     reading = bench.read(lease_seconds=0.3, sweep_interval_seconds=0.05)
 
-    reading.drain_until(lambda: bench.redis.xlen("avt:q:tasks:dead") == 1)
+    reading.drain_until(lambda: bench.redis.xlen("{avt.g0}:q:tasks:dead") == 1)
 
 
 def test_a_delay_without_message_is_dropped_and_the_others_are_delivered(bench: Any) -> None:
     bench.queue()
     channel = bench.channel()
     channel.settle([Outgoing("work", "tasks", "1", delay_seconds=0.05)], [])
-    bench.redis.zadd("avt:q:tasks:delays", {"odd": 1, "0:odd": 2})
-    bench.redis.hset("avt:q:tasks:delayed", mapping={"0:odd": "no message", "0:odd:ttl": "long"})
+    bench.redis.zadd("{avt.g0}:q:tasks:delays", {"odd": 1, "0:odd": 2})
+    bench.redis.hset("{avt.g0}:q:tasks:delayed", mapping={"0:odd": "no message", "0:odd:ttl": "long"})
     reading = bench.read()
 
     assert reading.wait_for(1)[0].payload == 1
 
-    reading.drain_until(lambda: bench.redis.zcard("avt:q:tasks:delays") == 0)
+    reading.drain_until(lambda: bench.redis.zcard("{avt.g0}:q:tasks:delays") == 0)
 
 
 def test_delays_of_an_unexpected_type_do_not_hold_up_delivery(bench: Any, caplog: pytest.LogCaptureFixture) -> None:
     bench.queue()
     channel = bench.channel()
     channel.settle([Outgoing("work", "tasks", "late", delay_seconds=60)], [])
-    bench.redis.set("avt:q:tasks:delays", "a string")
+    bench.redis.set("{avt.g0}:q:tasks:delays", "a string")
     bench.publish(1)
     reading = bench.read()
 
     reading.wait_for(1)
-    reading.drain_until(lambda: "avt:q:tasks:delays" in caplog.text and "a string" in caplog.text)
+    reading.drain_until(lambda: "{avt.g0}:q:tasks:delays" in caplog.text and "a string" in caplog.text)
     bench.publish(2)
 
     assert [message.payload for message in reading.wait_for(2)] == [1, 2]

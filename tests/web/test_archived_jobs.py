@@ -40,7 +40,7 @@ def archived(
     failed = created_id(alice, initial_data={"n": 9}, labels={"is": "broken"})
     move(raised="Boom")
     with redis.Redis.from_url(redis_url) as client:
-        client.zadd("avt:retention", dict.fromkeys([*ids[:2], failed], 0))
+        client.zadd("{avt.g0}:retention", dict.fromkeys([*ids[:2], failed], 0))
     archiver.run_once()
     with closing(server), closing(store.archive):
         yield ids[::-1]

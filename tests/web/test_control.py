@@ -140,8 +140,8 @@ def test_a_cancel_that_was_lost_can_be_sent_again(alice: FlaskClient, store: Sto
     job_id = created_id(alice)
     assert alice.post(f"/api/v1/jobs/{job_id}/cancel").status_code == 200
     with transport.connect(redis_url) as client:
-        version, sent = client.hget(f"avt:job:{job_id}", "wish:cancel").split()
-        client.hset(f"avt:job:{job_id}", "wish:cancel", b"%b %d" % (version, int(sent) - 31_000))
+        version, sent = client.hget(f"{{avt.g0}}:job:{job_id}", "wish:cancel").split()
+        client.hset(f"{{avt.g0}}:job:{job_id}", "wish:cancel", b"%b %d" % (version, int(sent) - 31_000))
 
     assert alice.post(f"/api/v1/jobs/{job_id}/cancel").status_code == 200
 

@@ -197,7 +197,7 @@ def test_the_orchestrators_hear_who_has_the_task(one: FakeWorker, job_id: str, r
     one.poll()
 
     with redis.Redis.from_url(redis_url) as client:
-        [(_, fields)] = client.xrange("avt:q:avt.workers:0")
+        [(_, fields)] = client.xrange("{avt.g0}:q:avt.workers:0")
     assert b'"worker_id":"one"' in fields[b"p"]
 
 
@@ -404,12 +404,12 @@ def test_a_heartbeat_keeps_what_it_names(one: FakeWorker, job_id: str, redis_url
     one.register()
     task = one.poll().json
     with redis.Redis.from_url(redis_url) as client:
-        [pending] = client.xpending_range("avt:q:encode:3", "avt", "-", "+", 10)
-        client.xclaim("avt:q:encode:3", "avt", "http:one", 0, [pending["message_id"]], idle=20_000, justid=True)
+        [pending] = client.xpending_range("{avt.g0}:q:encode:3", "avt", "-", "+", 10)
+        client.xclaim("{avt.g0}:q:encode:3", "avt", "http:one", 0, [pending["message_id"]], idle=20_000, justid=True)
 
         beat = one.beat(task["task_id"])
 
-        [pending] = client.xpending_range("avt:q:encode:3", "avt", "-", "+", 10)
+        [pending] = client.xpending_range("{avt.g0}:q:encode:3", "avt", "-", "+", 10)
     assert (beat.status_code, beat.json) == (200, {"status": "ok"})
     assert (pending["consumer"], pending["times_delivered"]) == (b"http:one", 1)
     assert pending["time_since_delivered"] < 5_000
@@ -434,7 +434,7 @@ def test_a_task_that_no_heartbeat_knows_of_goes_to_the_next(
     one.beat()
     assert two.poll(0).status_code == 204
     with redis.Redis.from_url(redis_url) as client:
-        client.hincrby(f"avt:held:{task['task_id']}", "at", -3_500)
+        client.hincrby(f"{{avt.g0}}:held:{task['task_id']}", "at", -3_500)
 
     one.beat()
 
@@ -607,7 +607,7 @@ def test_a_worker_that_registers_anew_keeps_what_it_says_it_has(
 def _age(redis_url: str, task_id: str) -> None:
     """Set the delivery of the task to an earlier time."""
     with redis.Redis.from_url(redis_url) as client:
-        client.hset(f"avt:held:{task_id}", "at", 1)
+        client.hset(f"{{avt.g0}}:held:{task_id}", "at", 1)
 
 
 # ---------------------------------------------------------------- own queues
@@ -673,14 +673,14 @@ def test_a_workers_own_queue_is_there_for_as_long_as_it_says_that_it_lives(
 ) -> None:
     one.register()
     with redis.Redis.from_url(redis_url) as client:
-        client.hdel("avt:queues", "@one")  # as after an hour in which it did not ask
+        client.hdel("{avt.g0}:queues", "@one")  # as after an hour in which it did not ask
         one.beat()
-        before = client.hexists("avt:queues", "@one")
+        before = client.hexists("{avt.g0}:queues", "@one")
         clock.now += 3600
 
         one.beat()
 
-        assert (before, client.hexists("avt:queues", "@one")) == (False, True)
+        assert (before, client.hexists("{avt.g0}:queues", "@one")) == (False, True)
 
 
 def test_a_heartbeat_tells_what_the_worker_holds_of_not_too_many_files(one: FakeWorker, redis_url: str) -> None:
@@ -779,7 +779,7 @@ def test_a_worker_that_tries_a_token_that_is_not_valid_any_more_is_revoked(
 ) -> None:
     FakeWorker(app, "one", "token-of-worker-one").register()
     with redis.Redis.from_url(redis_url) as server:
-        server.hincrby("avt:worker:one", "at", -50_000)
+        server.hincrby("{avt.g0}:worker:one", "at", -50_000)
         lost = operator.get("/api/v1/workers/one").json["status"]
         assert FakeWorker(app, "one", "an-older-token-of-worker-one").beat().status_code == 401
 
@@ -861,9 +861,9 @@ def test_a_task_that_came_by_the_broker_is_kept_and_answered_over_http(
         {"attempt": 2},
         {"task_id": "g0-1.1.0"},
         {"consumer": "somebody-else"},
-        {"tag": "avt:q:encode:3/0-1"},
-        {"tag": "avt:q:encode:3/rubbish"},
-        {"tag": "avt:queues/0-1"},
+        {"tag": "{avt.g0}:q:encode:3/0-1"},
+        {"tag": "{avt.g0}:q:encode:3/rubbish"},
+        {"tag": "{avt.g0}:queues/0-1"},
         {"tag": "nowhere"},
     ],
 )
@@ -902,11 +902,15 @@ def test_requests_with_a_wrong_token_write_nothing(one: FakeWorker, job_id: str,
     with redis.Redis.from_url(redis_url) as server:
         before = (
             {*server.keys()},
-            server.hgetall(f"avt:job:{job_id}"),
-            server.lrange(f"avt:job:{job_id}:history", 0, -1),
+            server.hgetall(f"{{avt.g0}}:job:{job_id}"),
+            server.lrange(f"{{avt.g0}}:job:{job_id}:history", 0, -1),
         )
         answers = [one.client.open(path, method=method, json=sent, headers=headers) for method, path, sent in requests]
-        after = {*server.keys()}, server.hgetall(f"avt:job:{job_id}"), server.lrange(f"avt:job:{job_id}:history", 0, -1)
+        after = (
+            {*server.keys()},
+            server.hgetall(f"{{avt.g0}}:job:{job_id}"),
+            server.lrange(f"{{avt.g0}}:job:{job_id}:history", 0, -1),
+        )
 
     assert [answer.status_code for answer in answers] == [401] * 6 + [403] * 2
     assert after == before

@@ -59,7 +59,7 @@ def test_the_figures_are_those_of_the_server(operator: FlaskClient, alice: Flask
 def test_jobs_of_unknown_blueprints_and_queues_of_unknown_names_are_other(operator: FlaskClient, store: Store) -> None:
     response = operator.post("/api/v1/tasks/invented", json={"params": {}})
     assert response.status_code == 202
-    store._server.execute(("ZADD", "avt:jobs:status:finished", 1, "g0-elsewhere"))
+    store._server.execute(("ZADD", "{avt.g0}:jobs:status:finished", 1, "g0-elsewhere"))
 
     found = scrape(operator)
 
@@ -71,8 +71,8 @@ def test_jobs_of_unknown_blueprints_and_queues_of_unknown_names_are_other(operat
 
 def test_every_figure_is_documented(operator: FlaskClient, store: Store) -> None:
     created_id(operator)
-    store._server.execute(("XADD", "avt:q:encode:dead", "1-1", "p", ""))
-    store._server.execute(("ZADD", "avt:dead", 10**15, "encode"))
+    store._server.execute(("XADD", "{avt.g0}:q:encode:dead", "1-1", "p", ""))
+    store._server.execute(("ZADD", "{avt.g0}:dead", 10**15, "encode"))
     store.registry.register("w-1", {"type": "video", "skills": []})
     families = text_string_to_metric_families(operator.get("/metrics").text)
 

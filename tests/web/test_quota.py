@@ -115,8 +115,8 @@ def test_the_count_goes_with_its_month(alice: FlaskClient, redis_url: str) -> No
 
     quota = Quota.of(3, now=datetime.now(UTC))
     with redis.Redis.from_url(redis_url) as server:
-        assert server.get(f"avt:quota:alice:{quota.month}") == b"1"
-        assert server.expiretime(f"avt:quota:alice:{quota.month}") == round(quota.renews.timestamp())
+        assert server.get(f"{{avt.g0}}:quota:alice:{quota.month}") == b"1"
+        assert server.expiretime(f"{{avt.g0}}:quota:alice:{quota.month}") == round(quota.renews.timestamp())
 
 
 def test_the_limit_is_that_of_the_file_as_it_is_now(store: Store, declare: Any, tmp_path: Path) -> None:

@@ -122,7 +122,7 @@ def test_a_missed_cancellation_is_detected_at_lease_renewal(
     office.notices(1)
 
     with redis.Redis.from_url(redis_url) as client:
-        client.zadd("avt:revoked", {"g0-1": 1e15})
+        client.zadd("{avt.g0}:revoked", {"g0-1": 1e15})
 
     assert office.results(1)[0].status == "cancelled"
 

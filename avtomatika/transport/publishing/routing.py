@@ -9,7 +9,7 @@ from avtomatika.transport import envelope
 from avtomatika.transport.connection.redis_client import RedisClient, as_dict
 from avtomatika.transport.envelope import Outgoing
 from avtomatika.transport.errors import NoRouteError, RerouteError
-from avtomatika.transport.keys import VERSION, Keys, parse_tag
+from avtomatika.transport.keys import PREFIX, VERSION, Keys, parse_tag
 from avtomatika.transport.scripts import ADD_TRAIT, Call
 
 #: Maximum number of attempts at a write while its bindings keep changing.
@@ -54,7 +54,7 @@ class _Bindings:
 class Router:
     """Routes and streams under one key prefix. Threads may share it."""
 
-    def __init__(self, server: RedisClient, *, prefix: str = "avt:", consumer_name: str = "") -> None:
+    def __init__(self, server: RedisClient, *, prefix: str = PREFIX, consumer_name: str = "") -> None:
         self._server = server
         self.keys = Keys(prefix)
         #: Holder of the deliveries that a script acknowledges.

@@ -27,22 +27,22 @@ def declare(url: str, *names: str) -> None:
 
 def left(url: str, queue: str = QUEUE) -> set[int]:
     """Return the numbers of waiting, unacknowledged and dead-lettered messages."""
-    return _numbers(url, f"avt:q:{queue}:0") | dead(url, queue)
+    return _numbers(url, f"{{avt.g0}}:q:{queue}:0") | dead(url, queue)
 
 
 def dead(url: str, queue: str = QUEUE) -> set[int]:
-    return _numbers(url, f"avt:q:{queue}:dead")
+    return _numbers(url, f"{{avt.g0}}:q:{queue}:dead")
 
 
 def waiting(url: str, queue: str = QUEUE) -> int:
     """Count waiting and unacknowledged messages."""
     with client(url) as server:
-        return int(server.xlen(f"avt:q:{queue}:0"))
+        return int(server.xlen(f"{{avt.g0}}:q:{queue}:0"))
 
 
 def held(url: str, queue: str = QUEUE) -> dict[str, int]:
     """Return the number of unacknowledged messages of each consumer that has any."""
-    key = f"avt:q:{queue}:0"
+    key = f"{{avt.g0}}:q:{queue}:0"
     with client(url) as server:
         if not server.exists(key) or not server.xinfo_groups(key):
             return {}
@@ -52,9 +52,9 @@ def held(url: str, queue: str = QUEUE) -> dict[str, int]:
 def describe(url: str, queue: str = QUEUE) -> str:
     """Return consumers of *queue*, the heartbeat and the server's time, for failures."""
     with client(url) as server:
-        key = f"avt:q:{queue}:0"
+        key = f"{{avt.g0}}:q:{queue}:0"
         consumers = server.xinfo_consumers(key, "avt") if server.exists(key) else []
-        return f"consumers {consumers}, heartbeat {server.hgetall('avt:beat')}, time {server.time()}"
+        return f"consumers {consumers}, heartbeat {server.hgetall('{avt.g0}:beat')}, time {server.time()}"
 
 
 def left_in_stock(url: str, queue: str = QUEUE) -> set[int]:

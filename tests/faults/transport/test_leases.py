@@ -136,7 +136,7 @@ def test_a_message_that_kills_its_consumers_affects_no_other(redis_url: str, tmp
         wait_until(lambda: queues.waiting(redis_url) == 0, 40, "an empty queue")
 
     with queues.client(redis_url) as server:
-        [(_, letter)] = server.xrange(f"avt:q:{QUEUE}:dead")
+        [(_, letter)] = server.xrange(f"{{avt.g0}}:q:{QUEUE}:dead")
     assert (letter["reason"], letter["deliveries"]) == ("max_deliveries", "5")
     assert ledger.seen.keys() == set(range(200)) - {POISON}
     with queues.connect(redis_url) as connection:

@@ -20,7 +20,7 @@ from .traffic import SOCKET_TIMEOUT_SECONDS, under_way
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(120 * SCALE)]
 
-STREAM = f"avt:q:{QUEUE}:0"
+STREAM = f"{{avt.g0}}:q:{QUEUE}:0"
 #: Longest suspension of the server.
 STOP_SECONDS = min(3 * SCALE, 10)
 #: A missing reply, then a new connection that fails or gets no reply.

@@ -152,13 +152,13 @@ def test_a_task_that_is_no_longer_needed_is_stopped_over_http(
     web = make_web(redis_url, WORKER_TOKEN="the-workers-token", WORKER_LEASE_SECONDS="4")
     make_worker(ORCHESTRATOR_URL=f"http://{web.address}", WORKER_TOKEN="the-workers-token")
     with redis.Redis.from_url(redis_url) as client:
-        client.hset("avt:job:g0-1", "v", 1)
-        client.hset("avt:job:g0-1:tasks", mapping={"g0-1.0.0": 1, "g0-1.1.0": 1})
+        client.hset("{avt.g0}:job:g0-1", "v", 1)
+        client.hset("{avt.g0}:job:g0-1:tasks", mapping={"g0-1.0.0": 1, "g0-1.1.0": 1})
         office.give({"gate": str(tmp_path / "never")}, {"gate": str(tmp_path / "gate")})
         for gate in ("never", "gate"):
             wait_until_begun(tmp_path / gate)
 
-        client.hdel("avt:job:g0-1:tasks", "g0-1.0.0")
+        client.hdel("{avt.g0}:job:g0-1:tasks", "g0-1.0.0")
         [stopped] = office.results(1)
         (tmp_path / "gate").touch()
         [other] = office.results(1)
@@ -179,7 +179,7 @@ def test_progress_is_sent_over_http_while_the_task_runs(
     make_worker(ORCHESTRATOR_URL=f"http://{web.address}", WORKER_TOKEN="the-workers-token")
 
     with redis.Redis.from_url(redis_url) as client, closing(Store.connect(redis_url)) as store:
-        client.hset("avt:job:g0-1:tasks", "g0-1.0.0", 1)
+        client.hset("{avt.g0}:job:g0-1:tasks", "g0-1.0.0", 1)
         office.give({"tell": 0.4, "gate": str(gate)})
         wait_until_begun(gate)
         task = Task("g0-1.0.0", "any", "any", {})

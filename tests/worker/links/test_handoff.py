@@ -114,14 +114,14 @@ def test_an_adopted_task_is_cancelled_over_http(
 ) -> None:
     gate = tmp_path / "gate"
     with redis.Redis.from_url(redis_url) as client:
-        client.hset("avt:job:g0-1", "v", 1)
-        client.hset("avt:job:g0-1:tasks", "g0-1.0.0", 1)
+        client.hset("{avt.g0}:job:g0-1", "v", 1)
+        client.hset("{avt.g0}:job:g0-1:tasks", "g0-1.0.0", 1)
         give(office, redis_url, gate=str(gate))
         wait_until_begun(gate)
         wire_to_broker.refuse()
         worker.wait_for_log(KEPT)
 
-        client.hdel("avt:job:g0-1:tasks", "g0-1.0.0")
+        client.hdel("{avt.g0}:job:g0-1:tasks", "g0-1.0.0")
 
         [result] = office.results(1)
     assert result.data == {"result": "cancelled"}
