@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 #: Schemes of addresses: the HTTP API, or the broker itself.
 WEB_SCHEMES = ("http", "https")
 #: Schemes of brokers that store jobs.
-BROKER_SCHEMES = ("redis", "rediss", "unix", "sentinel")
+BROKER_SCHEMES = ("redis", "rediss", "unix", "sentinel", "redis+cluster", "rediss+cluster")
 SCHEMES = (*WEB_SCHEMES, *BROKER_SCHEMES, "amqp", "amqps")
 #: Priority of an entry without one, as in the public SDK.
 _PRIORITY = 10

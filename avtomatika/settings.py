@@ -19,7 +19,7 @@ from avtomatika.core.signing import GroupSecret, webhook_key
 from avtomatika.environment import choice, integer, parsed, path, positive, secret, text, variable
 
 #: Servers that the store and the transport support.
-_REDIS_SCHEMES = ("redis", "rediss", "unix", "sentinel")
+_REDIS_SCHEMES = ("redis", "rediss", "unix", "sentinel", "redis+cluster", "rediss+cluster")
 _LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 

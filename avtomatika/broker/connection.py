@@ -14,21 +14,25 @@ from avtomatika.transport.keys import PREFIX
 from avtomatika.transport.options import LEASE_SECONDS
 
 _TRANSPORT = "avtomatika.transport:Transport"
-_SCHEMES = ("redis", "rediss", "unix", "sentinel")
+_SCHEMES = ("redis", "rediss", "unix", "sentinel", "redis+cluster", "rediss+cluster")
+#: Schemes of addresses with several hosts; ``cluster`` is the name for kombu.
+_SEVERAL_HOSTS = ("sentinel", "redis+cluster", "rediss+cluster", "cluster")
 
 
 def connect(url: str, *, prefix: str = PREFIX, lease_seconds: float = LEASE_SECONDS, **options: Any) -> Connection:
     """Return a connection to the broker at *url*, with the transport's *options*; sends nothing yet.
 
     Opens at most ``max_connections`` plus one that renews leases; with ``server`` it shares that client's connections.
-    Supports ``redis``, ``rediss``, ``unix`` and ``sentinel://host[:port][;host...]/db?master_name=name``. Raises
-    ValueError for other schemes.
+    Supports ``redis``, ``rediss``, ``unix``, ``sentinel://host[:port][;host...]/db?master_name=name`` and
+    ``redis+cluster://host[:port][,host...]`` (``rediss+cluster``). Raises ValueError for other schemes.
     """
     scheme = url.partition("://")[0]
     if scheme not in _SCHEMES:
         raise ValueError(f"no transport for {redacted_url(url)!r}: the scheme must be one of {', '.join(_SCHEMES)}")
     if scheme == "sentinel":
         url = url.replace(";", ",")  # kombu takes a semicolon as the separator of failover addresses
+    if scheme.endswith("+cluster"):  # and what is before a plus as the name of a transport
+        url = "cluster" + url[len(scheme) :]
     options = {
         "global_keyprefix": prefix,
         "lease_seconds": lease_seconds,
@@ -38,7 +42,7 @@ def connect(url: str, *, prefix: str = PREFIX, lease_seconds: float = LEASE_SECO
         "interval_start": 0,
         **options,
     }
-    return Connection(url, transport=_TRANSPORT, transport_options=options)
+    return Connection(url, transport=_TRANSPORT, ssl=scheme == "rediss+cluster", transport_options=options)
 
 
 def identity(connection: Connection) -> str:
@@ -57,7 +61,7 @@ def redacted_url(url: str) -> str:
     place, *options = re.split("[?#]", rest, maxsplit=1)
     if any("@" in option for option in options):  # perhaps an unquoted password
         return f"{scheme}{mark}..."
-    hosts = re.split("[,;](?:sentinel://)?", place) if scheme == "sentinel" else [place]
+    hosts = re.split("[,;](?:sentinel://)?", place) if scheme in _SEVERAL_HOSTS else [place]
     return scheme + mark + ",".join(host.rpartition("@")[2] for host in hosts)
 
 

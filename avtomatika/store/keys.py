@@ -6,7 +6,7 @@ from avtomatika.core.job import Job
 from avtomatika.transport.keys import PREFIX
 
 
-class _Key:
+class KeyTemplate:
     """A name in ``Keys``: a function that inserts its arguments into *template*."""
 
     def __init__(self, template: str) -> None:
@@ -32,111 +32,111 @@ class Keys:
     #: ``updated`` ms, ``final`` 1 once it is finished, ``wait`` the token of its last wait, ``decided`` the token and
     #: decision of the last approval, ``wish:<wish>`` version and ms of a request that was sent,
     #: ``data:<version>.<number>`` a large value (JSON), ``idempotency`` the key that it was created with.
-    job = _Key("job:{}")
+    job = KeyTemplate("job:{}")
     #: List of ``<version> <ms> <json>``, oldest first; the position is the entry's ``seq``.
-    history = _Key("job:{}:history")
+    history = KeyTemplate("job:{}:history")
     #: Hash of the open tasks: ``<task>`` -> attempt, ``<task>/worker`` -> worker id, ``<task>/progress`` -> attempt,
     #: ms, share and message of the last report, ``<task>/limit`` -> result timeout ms and its timer message. Deleted
     #: when the job finishes.
-    tasks = _Key("job:{}:tasks")
+    tasks = KeyTemplate("job:{}:tasks")
     #: Hash of a fan-out: ``left`` number of the ``size`` branches that have not ended, its ``step``, the ``prefix`` of
     #: the routing keys of its state, ``bytes`` of all answers; for each branch its number -> task (JSON), and
     #: ``<number>/checked`` if the machine checks its results. Deleted when the job leaves the fan-out.
-    branches = _Key("job:{}:branches")
+    branches = KeyTemplate("job:{}:branches")
     #: Hash: number of a branch -> its answer (JSON). Deleted when the job leaves the fan-out.
-    branch_answers = _Key("job:{}:branches:answers")
+    branch_answers = KeyTemplate("job:{}:branches:answers")
     #: Redis stream of what the skills of a job wrote and logged: entry ``<seq>-0`` with ``task``, ``attempt``,
     #: ``kind``, ``data``, ``level`` and ``ms``. Bounded; the oldest entries are dropped.
-    stream = _Key("job:{}:stream")
+    stream = KeyTemplate("job:{}:stream")
     #: Hash: ``last`` seq of the stream, its ``bytes``, the number of ``open`` runs, ``=<task>`` -> its current run
     #: (JSON), ``+<task> <number>`` -> chunks that wait for earlier ones.
-    stream_state = _Key("job:{}:stream:state")
+    stream_state = KeyTemplate("job:{}:stream:state")
     #: Hash: event id -> version that it led to. Deleted when the job finishes.
-    seen = _Key("job:{}:seen")
+    seen = KeyTemplate("job:{}:seen")
     #: List of ``<ms> <json>`` about ignored events, newest first, at most 100.
-    notes = _Key("job:{}:notes")
+    notes = KeyTemplate("job:{}:notes")
     #: Hash: ``done`` number of the last webhook that was settled, ``<number>`` -> message of a later one that waits for
     #: it.
-    webhooks = _Key("job:{}:webhooks")
+    webhooks = KeyTemplate("job:{}:webhooks")
     #: Sorted set of job ids by creation (ms).
-    by_all = _Key("jobs")
+    by_all = KeyTemplate("jobs")
     #: Sorted set of job ids by creation (ms).
-    by_status = _Key("jobs:status:{}")
+    by_status = KeyTemplate("jobs:status:{}")
     #: Sorted set of job ids by creation (ms).
-    by_client = _Key("jobs:client:{}")
+    by_client = KeyTemplate("jobs:client:{}")
     #: Sorted set of job ids by creation (ms).
-    by_blueprint = _Key("jobs:blueprint:{}")
+    by_blueprint = KeyTemplate("jobs:blueprint:{}")
     #: Sorted set of the ids of single tasks by creation (ms).
-    by_skill = _Key("jobs:skill:{}")
+    by_skill = KeyTemplate("jobs:skill:{}")
     #: Sorted set of job ids by creation (ms).
-    by_label = _Key("jobs:label:{}={}")
+    by_label = KeyTemplate("jobs:label:{}={}")
     #: String: the group's secret, if no SECRET_KEY is configured.
-    secret = _Key("secret")
+    secret = KeyTemplate("secret")
     #: Hash: fingerprint of a group secret -> when a process last started to use it (seconds).
-    fingerprints = _Key("secret:fingerprints")
+    fingerprints = KeyTemplate("secret:fingerprints")
     #: Sorted set: timer name -> due (ms, server clock).
-    timers = _Key("timers")
+    timers = KeyTemplate("timers")
     #: Hash: timer name -> message for the queue of due timers.
-    timer_messages = _Key("timers:messages")
+    timer_messages = KeyTemplate("timers:messages")
     #: Sorted set: id of a finished job -> when it is deleted (ms).
-    retention = _Key("retention")
+    retention = KeyTemplate("retention")
     #: String: why ended jobs could not be archived; expires unless the archive stays unavailable.
-    archive_error = _Key("archive:error")
+    archive_error = KeyTemplate("archive:error")
     #: String: a lock on a periodic task, held until it is due again.
-    claim = _Key("claim:{}")
+    claim = KeyTemplate("claim:{}")
     #: Hash: name of a schedule -> its definition and state (JSON).
-    schedules = _Key("schedules")
+    schedules = KeyTemplate("schedules")
     #: Sorted set: names of active schedules by the time of their next check (ms).
-    due_schedules = _Key("schedules:due")
+    due_schedules = KeyTemplate("schedules:due")
     #: Hash of a blueprint's data store: key -> JSON. Never expires.
-    data = _Key("data:{}:{}")
+    data = KeyTemplate("data:{}:{}")
     #: String: number of jobs that a client with a quota has created in a month (``2026-11``); then it expires.
-    quota = _Key("quota:{}:{}")
+    quota = KeyTemplate("quota:{}:{}")
     #: String: number of requests of a client with a rate limit in one window; then it expires.
-    requests = _Key("requests:{}:{}")
+    requests = KeyTemplate("requests:{}:{}")
     #: Set: skills without a queue that a client named; expires an hour after the first.
-    new_skills = _Key("new-skills:{}")
+    new_skills = KeyTemplate("new-skills:{}")
     #: String ``<body hash> <job ids>``, kept as long as one of the jobs.
-    idempotency = _Key("idempotency:{}:{}")
+    idempotency = KeyTemplate("idempotency:{}:{}")
     #: Hash of a task leased to an HTTP worker: ``worker``, ``tag`` of the delivery, ``message``, ``at`` ms, and
     #: ``named`` 1 once the worker has confirmed it.
-    held = _Key("held:{}")
+    held = KeyTemplate("held:{}")
     #: Set of digests of the accepted answers to a task, which identify repeated ones.
-    answers = _Key("held:{}:answers")
+    answers = KeyTemplate("held:{}:answers")
     #: Set of ids of tasks leased to an HTTP worker.
-    held_by = _Key("worker:{}:tasks")
+    held_by = KeyTemplate("worker:{}:tasks")
     #: Hash of a registered worker: ``record`` and ``beat`` JSON, ``since`` (registered) and ``at`` (last message) ms,
     #: ``turn`` when it was last chosen for a task, ``routed`` how often since its heartbeat, ``holds`` digests of the
     #: files in its cache (JSON), ``refused`` (last rejected message) ms. Expires without heartbeats.
-    worker = _Key("worker:{}")
+    worker = KeyTemplate("worker:{}")
     #: Sorted set of ids of registered workers by their last message (ms).
-    workers = _Key("workers")
+    workers = KeyTemplate("workers")
     #: Hash: worker that takes no new tasks -> ``<ms> <who asked>``.
-    drained_workers = _Key("workers:drained")
+    drained_workers = KeyTemplate("workers:drained")
     #: Sorted set: ``<blueprint>@<plan_hash>`` -> when an orchestrator last announced it (ms).
-    plans = _Key("plans")
+    plans = KeyTemplate("plans")
     #: Sorted set of plans that no orchestrator serves: their jobs migrate to other plans.
-    abandoned_plans = _Key("plans:abandoned")
+    abandoned_plans = KeyTemplate("plans:abandoned")
     #: Number: how often any worker was chosen for a task.
-    worker_turns = _Key("workers:turns")
+    worker_turns = KeyTemplate("workers:turns")
     #: Prefix of the strings of the figures of ten minutes, see ``lua/statistics.lua``. They expire in a day.
-    statistics = _Key("statistics:")
+    statistics = KeyTemplate("statistics:")
     #: Hash of a minute since 1970: skill -> tasks that ended, ``<skill>/ms`` -> their milliseconds. Expires.
-    task_times = _Key("task-times:{}")
+    task_times = KeyTemplate("task-times:{}")
     #: Sorted set: versions of running orchestrators by their last announcement (ms).
-    versions = _Key("versions")
+    versions = KeyTemplate("versions")
     #: String: the client of a login session of the pages, by the digest of the session's id.
-    login = _Key("login:{}")
+    login = KeyTemplate("login:{}")
     #: String: client and fingerprint of a link to log in with once, by the digest of its key.
-    login_link = _Key("login-link:{}")
+    login_link = KeyTemplate("login-link:{}")
     #: Hash of a temporary token, by its digest: ``worker``, ``basis``, ``family``, ``access``.
-    access_token = _Key("session:access:{}")
+    access_token = KeyTemplate("session:access:{}")
     #: Hash of the token that refreshes it; also ``used`` seconds once it was used.
-    refresh_token = _Key("session:refresh:{}")
+    refresh_token = KeyTemplate("session:refresh:{}")
     #: String: exists while the tokens of one family are valid.
-    session_family = _Key("session:family:{}")
+    session_family = KeyTemplate("session:family:{}")
     #: Sorted set: names of sections that a workers.toml had -> until when they may not use the shared token (s).
-    worker_names = _Key("workers:named")
+    worker_names = KeyTemplate("workers:named")
 
     def indexes(self, job: Job) -> list[str]:
         """Return every index that contains *job*."""

@@ -10,10 +10,17 @@ from weakref import WeakSet
 import redis
 from kombu.exceptions import OperationalError
 from kombu.transport import virtual
-from redis.exceptions import NoPermissionError, ResponseError
+from redis.exceptions import ConnectionError, MovedError, NoPermissionError, ResponseError
 
 from .channel import Channel as StreamChannel
-from .connection.addresses import SENTINEL_LOGIN, PrivateOptions, split_login, split_parameters, with_login
+from .connection.addresses import (
+    CLUSTER_SCHEMES,
+    SENTINEL_LOGIN,
+    PrivateOptions,
+    split_login,
+    split_parameters,
+    with_login,
+)
 from .connection.redis_client import RedisClient, as_dict
 from .consuming.event_loop import EventLoopConsumer
 from .errors import CHANNEL_ERRORS, CONNECTION_ERRORS, is_wrong_type
@@ -32,7 +39,7 @@ _OLDEST_SERVER = (7, 0)
 
 
 class Transport(virtual.Transport):
-    """kombu on Redis Streams. Requires Redis >= 7 or Valkey; Redis Cluster is not supported."""
+    """kombu on Redis Streams. Requires Redis >= 7 or Valkey. On a cluster all queues of a prefix are in one slot."""
 
     Channel = StreamChannel
     can_parse_url = True
@@ -81,6 +88,8 @@ class Transport(virtual.Transport):
 
     def establish_connection(self) -> "Transport":
         _check_server(self.server)
+        if not self._url.startswith(CLUSTER_SCHEMES):
+            _check_ownership(self.server, self.options.global_keyprefix)
         super().establish_connection()
         return self
 
@@ -126,6 +135,7 @@ class Transport(virtual.Transport):
             max_connections=self.options.max_connections,
             socket_timeout=timeout_seconds,
             socket_connect_timeout=connect_seconds,
+            prefix=self.options.global_keyprefix,
             **self.options.connection,
             **settings,
         )
@@ -247,7 +257,7 @@ def _move_login(client: Any, url: str) -> str:
 
 
 def _check_server(server: RedisClient) -> None:
-    """Raise OperationalError if the server's version or mode is not supported."""
+    """Raise OperationalError if the server's version is not supported."""
     try:
         answer = server.execute(("HELLO",))
     except NoPermissionError as error:
@@ -261,5 +271,17 @@ def _check_server(server: RedisClient) -> None:
     version = tuple(int(part) for part in facts.get("version", "0.0").split(".")[:2])
     if version < _OLDEST_SERVER:
         raise OperationalError(f"the server is version {facts.get('version')}: Redis >= 7 or Valkey is required")
-    if facts.get("mode") == "cluster":
-        raise OperationalError("Redis Cluster is not supported: use a single server or Sentinel")
+
+
+def _check_ownership(server: RedisClient, prefix: str) -> None:
+    """Raise OperationalError for a node of a cluster that does not own the keys that start with *prefix*."""
+    try:
+        server.execute(("EXISTS", f"{prefix}identity"))
+    except ConnectionError as error:
+        if not isinstance(error.__cause__, MovedError):
+            raise
+        raise OperationalError(
+            f"the server is a node of a cluster, which must be addressed by redis+cluster:// ({error.__cause__})"
+        ) from error
+    except ResponseError as error:
+        logger.info("cannot check whether the server owns the keys: %s", error)

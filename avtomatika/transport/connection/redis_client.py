@@ -9,11 +9,20 @@ from typing import Any, Self, TypeAlias, TypeVar, cast
 
 from hiredis import pack_command
 from redis import Redis
-from redis.exceptions import ConnectionError, MasterDownError, NoScriptError, ReadOnlyError, ResponseError
+from redis.exceptions import (
+    AskError,
+    ClusterDownError,
+    ConnectionError,
+    NoScriptError,
+    ReadOnlyError,
+    ResponseError,
+    TryAgainError,
+)
 
 from avtomatika.transport.errors import is_wrong_type
 from avtomatika.transport.scripts import Argument, Call
 
+from .cluster import SlotConnection
 from .connect import SOCKET_TIMEOUT_SECONDS, connect
 from .pool import MAX_CONNECTIONS, Pool
 
@@ -22,8 +31,11 @@ Command: TypeAlias = Sequence[Argument] | Call
 #: Yields the commands of one round trip, receives their raw replies (or the server's errors), and returns a value.
 Reading: TypeAlias = Generator[Sequence[Command], Any, T]
 
-#: Errors of a server that has become a replica: a new connection may find the primary.
-_DEMOTED = (ReadOnlyError, MasterDownError)
+#: Errors of a server that has become a replica, or does not own the slot of the keys (MOVED is an AskError): a new
+#: connection may find the one that does.
+_REDIRECTIONS = (ReadOnlyError, AskError, TryAgainError, ClusterDownError)
+#: How other such errors start: of a blocked command, and of a script while its slot moves.
+_UNBLOCKED = ("UNBLOCKED", "Script attempted to access a non local key")
 #: Approximate size of each write to the socket.
 _PIECE_BYTES = 64 * 1024
 #: How an error of a command starts that does not name the key of an unexpected type; those of scripts do.
@@ -157,11 +169,14 @@ class RedisClient:
         self.pool.close()
 
     def _release(self, connection: Any, *refusals: ResponseError) -> None:
-        """Release *connection*. Raises ConnectionError if the server stopped being the primary."""
+        """Release *connection*. Raises ConnectionError if the server stopped being the primary of the keys."""
         for refusal in refusals:
-            if isinstance(refusal, _DEMOTED) or str(refusal).startswith("UNBLOCKED"):
+            if isinstance(refusal, _REDIRECTIONS) or str(refusal).startswith(_UNBLOCKED):
                 self.pool.discard(connection)
-                raise ConnectionError(f"the server is not the primary any more: {refusal}") from refusal
+                self.pool.close()
+                if isinstance(connection, SlotConnection):
+                    connection.owner.forget(refusal)
+                raise ConnectionError(f"the server is not the primary of these keys any more: {refusal}") from refusal
         self.pool.release(connection)
 
 

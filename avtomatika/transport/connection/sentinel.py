@@ -1,15 +1,12 @@
 """Sentinel: its URLs, and a client of the current primary."""
 
-import re
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import parse_qsl, urlencode
 
 from redis import Redis
-from redis.connection import parse_url
 from redis.sentinel import MasterNotFoundError, Sentinel
 
-from .addresses import SENTINEL_LOGIN
+from .addresses import SENTINEL_LOGIN, read_hosts
 
 _DEFAULT_PORT = 26379
 #: A sentinel that does not answer within this time is skipped.
@@ -42,7 +39,7 @@ def connect_by_sentinel(
     ``;`` and prefixed with ``sentinel://``, as in kombu. *tls* applies to servers and sentinels. Raises ValueError
     without a *master_name*.
     """
-    hosts, given = _read(url)
+    hosts, given = read_hosts(url, _DEFAULT_PORT)
     name = master_name or given.pop("master_name", None)
     if not name:
         raise ValueError("a sentinel:// URL must name the primary: ?master_name=... (or the option master_name)")
@@ -55,19 +52,6 @@ def connect_by_sentinel(
     sentinels = _Sentinels(hosts, sentinel_kwargs={**shared, **limits, **of_sentinels, **(sentinel_kwargs or {})})
     client: Redis = sentinels.master_for(name, **of_servers)
     return client
-
-
-def _read(url: str) -> tuple[list[tuple[str, int]], dict[str, Any]]:
-    """Return the sentinels' addresses and all other settings in *url*, with redis-py's names and types."""
-    places, _, query = url.partition("?")
-    asked = dict(parse_qsl(query))
-    hosts: list[tuple[str, int]] = []
-    given: dict[str, Any] = {}
-    for place in re.split("[,;]", places):
-        parsed: dict[str, Any] = parse_url(f"redis://{place.removeprefix('sentinel://')}?{urlencode(asked)}")
-        hosts.append((parsed.pop("host", "localhost"), parsed.pop("port", _DEFAULT_PORT)))
-        given |= parsed
-    return hosts, given
 
 
 def _kwargs(client: Redis) -> dict[str, Any]:

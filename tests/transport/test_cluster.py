@@ -1,0 +1,91 @@
+"""A cluster: the owner of the slot is found, and followed when it changes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import redis
+from kombu import Connection, Exchange, Queue
+from kombu.exceptions import OperationalError
+
+from avtomatika import broker
+from avtomatika.transport import RedisClient, connect
+from avtomatika.transport.keys import PREFIX
+
+from ..support.cluster import Cluster
+from ..support.servers import IS_CLUSTER
+
+pytestmark = pytest.mark.skipif(IS_CLUSTER, reason="its servers form clusters of their own")
+QUEUE = Queue("photos", Exchange("media"), routing_key="photo")
+
+
+@pytest.fixture
+def cluster(make_server: Callable[..., Any]) -> Cluster:
+    return Cluster(make_server, primaries=3)
+
+
+def test_messages_are_kept_by_the_owner_of_the_slot(cluster: Cluster) -> None:
+    with broker.connect(cluster.url) as connection, connection.Producer() as producer:
+        producer.publish({"file": "a.jpg"}, exchange="media", routing_key="photo", declare=[QUEUE])
+        received = QUEUE(connection.default_channel).get(no_ack=True)
+
+    assert received.payload == {"file": "a.jpg"}
+    with redis.Redis.from_url(cluster.owner_of(PREFIX).url) as owner:
+        assert owner.exists(f"{PREFIX}q:photos:0")
+
+
+def test_any_seed_that_answers_is_enough(cluster: Cluster) -> None:
+    url = f"redis+cluster://127.0.0.1:1,127.0.0.1:{cluster.nodes[2].port}"
+
+    with connect(url) as client:
+        assert client.info("server")["tcp_port"] == cluster.owner_of(PREFIX).port
+
+
+def test_a_client_follows_a_slot_that_moved(cluster: Cluster) -> None:
+    server, owner = RedisClient.connect(cluster.url), cluster.owner_of(PREFIX)
+    server.execute(("SET", f"{PREFIX}kept", "1"))
+    target = next(node for node in cluster.nodes if node is not owner)
+
+    cluster.migrate(PREFIX, target)
+    with pytest.raises(redis.ConnectionError, match="not the primary of these keys any more"):
+        server.execute(("GET", f"{PREFIX}kept"))
+
+    assert server.execute(("GET", f"{PREFIX}kept")) == b"1"
+    assert cluster.owner_of(PREFIX) is target
+    server.close()
+
+
+def test_a_node_is_not_taken_for_a_single_server(cluster: Cluster) -> None:
+    other = next(node for node in cluster.nodes if node is not cluster.owner_of(PREFIX))
+
+    with broker.connect(other.url) as connection, pytest.raises(OperationalError, match=r"redis\+cluster://"):
+        connection.connect()
+
+
+@pytest.mark.parametrize(
+    ("url", "prefix", "reason"),
+    [
+        ("cluster://localhost", "shop:", "must contain a hash tag, .*not 'shop:'"),
+        ("cluster://localhost", "{}:", "must contain a hash tag"),
+        ("cluster://localhost/1", PREFIX, "only database 0"),
+    ],
+)
+def test_what_a_cluster_cannot_do_is_refused(url: str, prefix: str, reason: str) -> None:
+    with (
+        Connection(
+            url, transport="avtomatika.transport:Transport", transport_options={"global_keyprefix": prefix}
+        ) as connection,
+        pytest.raises(ValueError, match=reason),
+    ):
+        connection.connect()
+
+
+def test_an_unreachable_cluster_is_named_without_its_password() -> None:
+    client = RedisClient.connect("redis+cluster://me:secret@127.0.0.1:1,127.0.0.1:2")
+
+    with pytest.raises(redis.ConnectionError) as raised:
+        client.execute(("PING",))
+
+    assert str(raised.value).startswith("no node of the cluster 127.0.0.1:1, 127.0.0.1:2 names an owner of slot")
