@@ -57,6 +57,15 @@ class Cluster:
                     return next(each for each in self.nodes if each.port == port)
         raise AssertionError("no node runs")
 
+    def other_primary(self, prefix: str) -> OwnServer:
+        """Return a running primary that does not own the keys that start with *prefix*."""
+        owner = self.owner_of(prefix)
+        for node in self.nodes:
+            with redis.Redis.from_url(node.url) as client:
+                if node is not owner and client.info("replication")["role"] == "master":
+                    return node
+        raise AssertionError("there is no other primary")
+
     def replica_of(self, primary: OwnServer) -> OwnServer:
         for node in self.nodes:
             with redis.Redis.from_url(node.url) as client:

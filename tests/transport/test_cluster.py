@@ -44,9 +44,9 @@ def test_any_seed_that_answers_is_enough(cluster: Cluster) -> None:
 
 
 def test_a_client_follows_a_slot_that_moved(cluster: Cluster) -> None:
-    server, owner = RedisClient.connect(cluster.url), cluster.owner_of(PREFIX)
+    server = RedisClient.connect(cluster.url)
     server.execute(("SET", f"{PREFIX}kept", "1"))
-    target = next(node for node in cluster.nodes if node is not owner)
+    target = cluster.other_primary(PREFIX)
 
     cluster.migrate(PREFIX, target)
     with pytest.raises(redis.ConnectionError, match="not the primary of these keys any more"):
@@ -58,9 +58,10 @@ def test_a_client_follows_a_slot_that_moved(cluster: Cluster) -> None:
 
 
 def test_a_node_is_not_taken_for_a_single_server(cluster: Cluster) -> None:
-    other = next(node for node in cluster.nodes if node is not cluster.owner_of(PREFIX))
-
-    with broker.connect(other.url) as connection, pytest.raises(OperationalError, match=r"redis\+cluster://"):
+    with (
+        broker.connect(cluster.other_primary(PREFIX).url) as connection,
+        pytest.raises(OperationalError, match=r"redis\+cluster://"),
+    ):
         connection.connect()
 
 

@@ -58,7 +58,7 @@ def test_a_primary_that_hands_over_loses_nothing(make_server: Callable[..., Any]
 def test_a_slot_that_moves_there_and_back_loses_nothing(make_server: Callable[..., Any], tmp_path: Path) -> None:
     cluster = Cluster(make_server, primaries=3)
     first = cluster.owner_of(PREFIX)
-    second = next(node for node in cluster.nodes if node is not first)
+    second = cluster.other_primary(PREFIX)
     with under_way(first.url, tmp_path, way=cluster.kombu_url) as scene:
         for target in (second, first, second):
             cluster.migrate(PREFIX, target)
