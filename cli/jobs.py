@@ -209,6 +209,23 @@ def reject(api: Client, job_id: str, comment: str | None, as_json: bool) -> None
     print_fields(api.approve(job_id, "rejected", comment=comment), as_json=as_json)
 
 
+@command.command("signal")
+@click.argument("job_id")
+@click.argument("name")
+@click.argument("pairs", metavar="[FIELD=VALUE]...", nargs=-1)
+@click.option("--idempotency-key", help="A second request with the same key changes nothing.")
+@pass_api
+def send_signal(api: Client, job_id: str, name: str, pairs: Sequence[str], idempotency_key: str | None) -> None:
+    """Send the signal NAME to a job, which takes it when it waits for it.
+
+    FIELD=VALUE is its data: text, or JSON as FIELD:=VALUE.
+
+    \b
+        avtomatika jobs signal g0-01M854CG0886N24BD575GNDYWD paid amount:=3 currency=EUR
+    """
+    api.signal(job_id, name, uploaded_data(api, pairs) if pairs else None, idempotency_key=idempotency_key)
+
+
 def _print_question(job: Job, *, as_json: bool) -> None:
     asked = job["waiting_for"]
     if asked is None or asked["kind"] != "approval":

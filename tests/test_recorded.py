@@ -268,3 +268,27 @@ def test_the_data_of_a_decision_has_the_type_of_its_form_then_and_again(form: ty
     assert [each["day"] if isinstance(each, dict) else each.day for each in seen] == [date(2026, 11, 30)] * 2
     with pytest.raises(InvalidRequestError, match="amount 'x' is not of type 'integer'"):
         run(bp, {}, approvals={"ask": ("approved", {**given, "amount": "x"})})
+
+
+def test_signals_arrive_again_with_their_data() -> None:
+    bp = Blueprint(name="paying")
+
+    @bp.handler(is_start=True)
+    def ask(actions: Any) -> None:
+        actions.wait_for("paid", transitions={"received": "more"})
+
+    @bp.handler
+    def more(signal_data: Any, job_data: dict[str, Any], actions: Any) -> None:
+        job_data["first"] = signal_data
+        actions.wait_for("paid", transitions={"received": "done", "timeout": "done"}, timeout=60)
+
+    @bp.handler(is_end=True)
+    def done(first: Any, signal_data: Any) -> Any:
+        return [first, signal_data]
+
+    both = run(bp, signals={"paid": [{"n": 1}, {"n": 2}]})
+    one = run(bp, signals={"paid": {"n": 1}})
+
+    assert replay(recording_of(both), [bp]).result == both.result == [{"n": 1}, {"n": 2}]
+    assert replay(recording_of(one), [bp]).result == one.result == [{"n": 1}, {"n": 1}]
+    assert replayed_steps(one) == recorded_steps(recording_of(one))

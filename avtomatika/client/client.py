@@ -119,6 +119,7 @@ class _Connected:
     cancel = _method(operations.cancel)
     retry = _method(operations.retry)
     approve = _method(operations.approve)
+    signal = _method(operations.signal)
     approval_link = _method(operations.approval_link)
     login_link = _method(operations.login_link)
     wait = _method(operations.wait)

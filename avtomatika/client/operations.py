@@ -170,6 +170,20 @@ def approve(
     return json_answer(answers.Job, Request("POST", f"{job_path(job_id)}/approve", json=body))
 
 
+def signal(
+    job_id: str, name: str, data: JsonObject | None = None, *, idempotency_key: str | None = None
+) -> Steps[answers.SentSignal]:
+    """Send the signal *name* to a job, which takes it when it waits for it (``actions.wait_for``), now or later.
+
+    With an *idempotency_key* the signal is sent once, however often the call is repeated. Raises ConflictError if the
+    job has ended, InvalidRequestError by field for data that does not fit the schema, NotFoundError for a signal that
+    the job never waits for.
+    """
+    body = {"data": None if data is None else as_json(data, "data"), "idempotency_key": idempotency_key}
+    path = f"{job_path(job_id)}/signals/{quote(name, safe='')}"
+    return json_answer(answers.SentSignal, Request("POST", path, json=body))
+
+
 def approval_link(job_id: str, *, expires_in: float | timedelta | None = None) -> Steps[answers.ApprovalLink]:
     """Create a link to a page on which its holder can decide the approval without a token.
 

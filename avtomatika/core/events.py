@@ -158,6 +158,14 @@ class Decision(JobEvent):
 
 
 @dataclass(frozen=True, slots=True)
+class SignalReceived(JobEvent):
+    """A signal for ``wait_for`` was stored with the job; *token* identifies it."""
+
+    ID = "received:{0.token}"
+    token: str
+
+
+@dataclass(frozen=True, slots=True)
 class ChildEnded(JobEvent):
     """The child job *child_id* has ended with *status*: ``finished``, ``failed``, ``cancelled`` or ``error``."""
 
@@ -204,6 +212,7 @@ Event = (
     | NextBranches
     | TimeReached
     | Decision
+    | SignalReceived
     | ChildEnded
     | ChildQuarantined
     | DeadLetter

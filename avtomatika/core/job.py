@@ -17,6 +17,7 @@ class JobStatus(StrEnum):
     WAITING_FOR_WORKER = "waiting_for_worker"
     WAITING_FOR_PARALLEL = "waiting_for_parallel"
     WAITING_FOR_HUMAN = "waiting_for_human"
+    WAITING_FOR_SIGNAL = "waiting_for_signal"
     WAITING_FOR_TIMER = "waiting_for_timer"
     WAITING_FOR_CHILD = "waiting_for_child"
     QUARANTINED = "quarantined"  # stopped until a person retries or cancels it
@@ -141,12 +142,12 @@ class Branches:
 
 @dataclass(frozen=True, slots=True)
 class WaitRecord:
-    """A wait of a job for a time, a person, or a child job.
+    """A wait of a job for a time, a person, a signal, or a child job.
 
     ``token`` identifies this wait; ``transitions`` maps outcomes to states; ``details`` are shown to people.
     """
 
-    kind: Literal["timer", "approval", "child"]
+    kind: Literal["timer", "approval", "signal", "child"]
     token: str
     state: str
     transitions: Mapping[str, str]
@@ -172,6 +173,7 @@ class Job(JobRequest):
     what it waits for may still arrive with their keys.
     ``parent`` waits for this job; ``children`` are the ids of the child jobs that it started. ``result`` is the data of
     the last task until the job ends with its own result; ``error`` is the last error, cleared by the next success.
+    ``signals`` were sent and no wait has taken them: ``{"id", "name", "data", "by"}``, oldest first.
     ``webhooks`` counts webhooks sent, so that they
     are delivered in order. ``large`` are the values that the store keeps separately, by name with their size as JSON;
     ``created_ms`` and ``updated_ms`` are milliseconds since the epoch by the server's clock. The store sets all three.
@@ -197,6 +199,7 @@ class Job(JobRequest):
     rush: int = 0
     handler_failures: int = 0
     webhooks: int = 0
+    signals: tuple[Mapping[str, Json], ...] = ()
     parent: Parent | None = None
     large: Mapping[str, tuple[Json, int]] = field(default_factory=dict, compare=False, repr=False)
     created_ms: int = 0

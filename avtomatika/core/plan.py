@@ -50,6 +50,8 @@ STATE_EVENTS = (
 BUILTIN_OUTCOMES = ("success", "failure", "timeout", "cancelled")
 #: Outcomes of ``run_blueprint``.
 CHILD_OUTCOMES = ("success", "failure", "cancelled")
+#: Outcomes of ``wait_for``.
+SIGNAL_OUTCOMES = ("received", "timeout")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -94,6 +96,7 @@ class Via(StrEnum):
     TASK = "task"
     WAIT = "wait"
     APPROVAL = "approval"
+    SIGNAL = "signal"
     CHILD = "child"
 
 
@@ -108,14 +111,18 @@ class Transition:
     via: Via = Via.GO_TO
 
 
+#: Signals with the JSON Schema of their data, None without; the name is None if it is computed at run time.
+SignalTypes = tuple[tuple[str | None, Mapping[str, Any] | None], ...]
+
+
 @dataclass(frozen=True, slots=True)
 class StatePlan:
     """A state.
 
     ``queue`` is the short name given by the user (None: the blueprint's main queue). ``may_go_to`` are targets declared
     by handlers because their source does not show them. ``aggregators`` are the targets that join branches,
-    ``children`` the blueprints that it runs. A state that ``ends_with_task`` runs one task, whose end is the end of the
-    job. No new job enters a state that ``is_retired``; jobs that are in it
+    ``children`` the blueprints that it runs, ``signals`` those that it waits for. A state that ``ends_with_task`` runs
+    one task, whose end is the end of the job. No new job enters a state that ``is_retired``; jobs that are in it
     continue. ``limits`` apply to the tasks that it dispatches.
     """
 
@@ -134,6 +141,7 @@ class StatePlan:
     is_retired: bool = False
     ends_with_task: bool = False
     limits: tuple[TaskLimit, ...] = ()
+    signals: SignalTypes = field(default=(), compare=False)
     line: int | None = field(default=None, compare=False)
 
     @property
@@ -197,6 +205,14 @@ class Plan:
     def task_types(self) -> tuple[str, ...]:
         """All task types named in the source, sorted."""
         return tuple(sorted({task for state in self.states.values() for task in state.task_types}))
+
+    @property
+    def signals(self) -> Mapping[str | None, list[Mapping[str, Any] | None]]:
+        """The schemas of all signals by name; None is the name of those that are computed at run time."""
+        found = dict[str | None, list[Mapping[str, Any] | None]]()
+        for name, schema in (each for state in self.states.values() for each in state.signals):
+            found.setdefault(name, []).append(schema)
+        return found
 
     def key(self, state: str, outcome: str) -> str:
         """Return the routing key of *outcome* in *state*."""

@@ -96,15 +96,16 @@ class JobTask(TypedDict):
 
 
 class JobWait(TypedDict):
-    """The timer, approval or child job that a job waits for."""
+    """The timer, approval, signal or child job that a job waits for."""
 
-    kind: Annotated[str, "timer, approval or child"]
+    kind: Annotated[str, "timer, approval, signal or child"]
     since: Time
     until: Annotated[Time | None, "null if there is no limit"]
     integration: str | None
     message: Annotated[str | None, "the question"]
     decisions: Annotated[list[str] | None, "the possible decisions"]
-    form: Annotated[dict[str, Any] | None, "JSON Schema of the data that a decision must have"]
+    form: Annotated[dict[str, Any] | None, "JSON Schema of the data that a decision or a signal must have"]
+    signal: str | None
     child_id: str | None
 
 
@@ -126,7 +127,7 @@ class Job(JobSummary):
     progress_message: str | None
     tasks: Annotated[list[JobTask], "open tasks, without the tasks of a fan-out"]
     branches: Annotated[FanOutProgress | None, "of the fan-out that the job waits for"]
-    waiting_for: Annotated[JobWait | None, "a timer, an approval or a child job; null for tasks"]
+    waiting_for: Annotated[JobWait | None, "a timer, an approval, a signal or a child job; null for tasks"]
     decision: Annotated[str | None, "the decision on the approval, until the job resumes"]
     children: Annotated[list[str], "ids of the child jobs"]
     initial_data: dict[str, Any]
@@ -200,6 +201,14 @@ class Why(TypedDict):
     status: Status
     current_state: str | None
     reasons: list[Reason]
+
+
+class SentSignal(TypedDict):
+    """A signal that is kept with its job until the job takes it."""
+
+    status: Literal["accepted"]
+    job_id: str
+    signal: str
 
 
 class LoginLink(TypedDict):

@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 from marshmallow import RAISE, Schema, ValidationError, fields, validates_schema
-from marshmallow.validate import Length, OneOf, Range
+from marshmallow.validate import Length, OneOf, Range, Regexp
 
 from avtomatika.core.plan import Plan
 from avtomatika.core.value_types import object_type
@@ -225,6 +225,22 @@ class ApprovalSchema(Strict):
         **OPTIONAL,
         error_messages=_OBJECT_MESSAGES,
         metadata=about("as in `waiting_for.form`, which is null if the approval asks for no data"),
+    )
+
+
+class SignalSchema(Strict):
+    """A signal."""
+
+    data = fields.Dict(
+        keys=fields.String(),
+        **OPTIONAL,
+        error_messages=_OBJECT_MESSAGES,
+        metadata=about("as in `waiting_for.form`, once the job waits for it"),
+    )
+    idempotency_key = fields.String(
+        **OPTIONAL,
+        validate=Regexp(rf"^{IDEMPOTENCY_KEY.pattern}$(?!\n)"),
+        metadata=about("instead of the header `Idempotency-Key`"),
     )
 
 

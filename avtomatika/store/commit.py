@@ -20,7 +20,7 @@ from .entries import dump_entry
 from .keys import Keys
 from .large_values import Dump, check_inline, is_initial
 from .messages import message_of, notification, opened_row, prefix_of, step_message, timer_name, timer_row
-from .records import as_dict, dump_doc, dump_init
+from .records import as_dict, dump_doc, dump_init, dump_signals
 from .scripts import COMMIT, COMMIT_MORE
 from .server_part import ServerClock
 
@@ -120,7 +120,8 @@ def commit_call(
     args.add_rows(branches)
     args.add_rows(_child(step.child))
     args.add_rows(list(child_values.items()))
-    args.add_rows(list(doc.new.items()))
+    changed = job.signals is not commit.before.signals
+    args.add_rows([*doc.new.items(), *([("signals", dump_signals(job.signals))] if changed else [])])
     args.add_items([name for name in commit.before.large if name not in doc.values and not is_initial(name)])
 
     streams = [*sent.streams, *(stream for stream, _, _ in causes)]

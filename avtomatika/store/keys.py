@@ -31,7 +31,8 @@ class Keys:
     #: Hash: ``v`` version, ``status``, ``doc`` JSON that changes, ``init`` JSON that never changes, ``created`` and
     #: ``updated`` ms, ``final`` 1 once it is finished, ``wait`` the token of its last wait, ``decided`` the token and
     #: decision of the last approval, ``wish:<wish>`` version and ms of a request that was sent,
-    #: ``data:<version>.<number>`` a large value (JSON), ``idempotency`` the key that it was created with.
+    #: ``data:<version>.<number>`` a large value (JSON), ``idempotency`` the key that it was created with, ``signals``
+    #: those that it has not taken (JSON lines), ``signalled`` digests of their idempotency keys and data.
     job = KeyTemplate("job:{}")
     #: List of ``<version> <ms> <json>``, oldest first; the position is the entry's ``seq``.
     history = KeyTemplate("job:{}:history")

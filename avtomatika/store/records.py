@@ -4,7 +4,7 @@
 """
 
 import reprlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -38,7 +38,7 @@ _KINDS: Sequence[tuple[str, Any]] = (
 #: Maximum digits of the numbers of a record: times are milliseconds since the epoch.
 _MOST_DIGITS = 16
 #: Fields of a job hash in the order that :func:`load_job` takes them.
-JOB_FIELDS = ("v", "status", "doc", "init", "created", "updated")
+JOB_FIELDS = ("v", "status", "doc", "init", "created", "updated", "signals")
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +128,11 @@ def dump_doc(job: Job, *, version: int = 1) -> Dump:
     return dump(doc, known=job.large, prefix=f"data:{version}")
 
 
+def dump_signals(signals: Iterable[Mapping[str, Json]]) -> bytes:
+    """Dump signals as the script that keeps them appends them: JSON lines."""
+    return b"".join(orjson.dumps(signal) + b"\n" for signal in signals)
+
+
 @dataclass(frozen=True)
 class UnreadableJob(Job):
     """A job whose record this version cannot read: its readable fields, and the *reason*. It makes no steps."""
@@ -160,7 +165,7 @@ def unreadable(job: Job, error: Exception) -> UnreadableJob:
 
 
 def _read_job(job_id: str, stored: Sequence[bytes | None], values: Values) -> Job:
-    version, status, raw_doc, raw_init, created, updated = stored
+    version, status, raw_doc, raw_init, created, updated, signals = stored
     doc = orjson.loads(raw_doc or b"")
     init = orjson.loads(raw_init or b"")
     of_doc, of_init = fill(doc, values), fill(init, values)
@@ -185,6 +190,7 @@ def _read_job(job_id: str, stored: Sequence[bytes | None], values: Values) -> Jo
         rush=doc.get("rush", 0),
         handler_failures=doc.get("handler_failures", 0),
         webhooks=doc.get("webhooks", 0),
+        signals=tuple(map(orjson.loads, signals.splitlines())) if signals else (),
         parent=Parent(**init["parent"]) if init.get("parent") else None,
         large={**of_init, **of_doc} if of_doc or of_init else of_doc,
         created_ms=int(created or 0),
@@ -200,7 +206,7 @@ def _read_job(job_id: str, stored: Sequence[bytes | None], values: Values) -> Jo
 
 def _unreadable_job(job_id: str, stored: Sequence[bytes | None], reason: str) -> UnreadableJob:
     """Return a job with the fields of *stored* that can be read."""
-    version, status, raw_doc, raw_init, created, updated = stored
+    version, status, raw_doc, raw_init, created, updated, _ = stored
     doc, init = json_object(raw_doc), json_object(raw_init)
     word = (status or b"").decode(errors="replace")
     labels = init.get("labels")

@@ -30,6 +30,7 @@ from .creation import CreatedJob, NewJob, Quota, create_call, created, first_ste
 from .entries import dump_entry
 from .job_facts import JobFactsReader
 from .job_revisions import JobRevisions
+from .job_signals import JobSignals
 from .job_streams import MAX_STREAM_BYTES, JobStreams
 from .job_writer import JobWriter
 from .keyring import Keyring
@@ -97,6 +98,7 @@ class Store(JobWriter):
         self.traffic = TrafficRecords(server, router)
         self.task_times = TaskTimes(server)
         self.schedules = Schedules(server)
+        self.signals = JobSignals(server, router, keyring=keyring)
         self.streams = JobStreams(server, max_bytes=max_stream_bytes)
 
     @classmethod

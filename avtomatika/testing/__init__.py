@@ -29,6 +29,7 @@ def run(
     *,
     skills: Mapping[str, Any] | Worker | None = None,
     approvals: Mapping[str, Any] | None = None,
+    signals: Mapping[str, Any] | None = None,
     blueprints: Sequence[Blueprint] = (),
     max_transitions: int = 100,
     max_retries: int = 3,
@@ -40,7 +41,8 @@ def run(
     *skills* is a Worker, or maps task types to a function as ``@worker.skill`` takes it, an exception to raise,
     :data:`NEVER_TAKEN`, :data:`NEVER_ANSWERS`, or any other value, which is the result. *approvals* maps states that
     ask a person to the decision: a word, a word and the data of the form, or a function of the message that returns one
-    of them; other states are not decided.
+    of them; other states are not decided. *signals* maps the signals that jobs wait for to their data, or to a list of
+    the data of several; other signals do not arrive.
     *blueprints* are the child workflows that jobs may run. *after* is an earlier run: this one starts with its data
     stores. *files* are the values that ``task_files`` reads, by URI. Raises BlueprintError if a blueprint does not
     compile, SkillError for a task without a skill.
@@ -61,6 +63,7 @@ def run(
             [blueprint, *blueprints],
             skills=given,
             approvals=approvals or {},
+            signals=signals or {},
             runner=runner,
             rules=Rules(max_transitions, max_retries),
             files=files,

@@ -39,6 +39,7 @@ _STEPS: Mapping[str, tuple[str, ...]] = {
     "task_retried": ("attempt",),
     "branches_joined": ("branches", "go_to"),
     "approval_requested": ("message",),
+    "signal_awaited": ("signal",),
     "timer_set": ("seconds", "until_ms", "then"),
     "child_started": ("blueprint",),
     "child_finished": ("status",),
@@ -95,15 +96,16 @@ class _ReplaySimulation(Simulation):
     """A simulation whose external events are recorded ones."""
 
     def __init__(self, recording: Recording, blueprints: Sequence[Blueprint], **options: Any) -> None:
-        super().__init__(blueprints, skills={}, approvals={}, rules=Rules(), **options)
+        super().__init__(blueprints, skills={}, approvals={}, signals={}, rules=Rules(), **options)
         self._recording = recording
         self._began_ms = recording.created_ms
         self._answers: dict[tuple[str, int], Any] = {}
         self._decisions: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
-        self._signals: list[tuple[str, Signal]] = []
+        self._taken: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
+        self._requests: list[tuple[str, Signal]] = []
         for each in recording.all():
             self._read(each)
-        self._signals.sort(key=lambda wish: wish[0])
+        self._requests.sort(key=lambda wish: wish[0])
 
     def replay(self, blueprint: Blueprint) -> RunResult:
         job, created = self._recording.job, self._recording.events[0]["data"] or {}
@@ -112,8 +114,8 @@ class _ReplaySimulation(Simulation):
         )
         self._create(step)
         self._settle()
-        while self._signals:
-            self._send_signal(self._signals.pop(0)[1])
+        while self._requests:
+            self._send_signal(self._requests.pop(0)[1])
             self._settle()
         return self._ended(job["id"])
 
@@ -129,10 +131,12 @@ class _ReplaySimulation(Simulation):
                     self._answers[event["task_id"], event["attempt"]] = _TimedOut(data["which"])
                 case kind if kind in _DECISIONS:
                     self._decisions[job_id].append({**data, "state": event["state"]})
+                case "signal_taken":
+                    self._taken[job_id].append({**data, "state": event["state"]})
                 case "job_resumed" | "job_cancelled":
                     wish: Literal["retry", "cancel"] = "retry" if event["event_type"] == "job_resumed" else "cancel"
                     signal = Signal(job_id, wish, data.get("by", ""), f"recorded-{event['seq']}")
-                    self._signals.append((event["timestamp"], signal))
+                    self._requests.append((event["timestamp"], signal))
 
     def _perform(self, task: Task) -> None:
         """Time tasks out as recorded: the job may have had other limits."""
@@ -154,6 +158,10 @@ class _ReplaySimulation(Simulation):
             return NEVER_TAKEN
         decided = recorded.pop(0)
         return decided["decision"], decided.get("data")
+
+    def _signal_data(self, job: Job, wait: WaitRecord) -> Any:
+        recorded = self._taken[job.id]
+        return recorded.pop(0)["data"] if recorded and recorded[0]["state"] == wait.state else NEVER_TAKEN
 
     def _may_jump(self, due_ms: float) -> bool:
         return due_ms <= self._recording.duration_ms + _SLACK_MS

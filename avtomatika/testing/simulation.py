@@ -13,10 +13,11 @@ from avtomatika.broker import Delivery, reply_key
 from avtomatika.core.blueprint.blueprint import Blueprint
 from avtomatika.core.blueprint.data_store import Data
 from avtomatika.core.blueprint.job_context import ClientInfo
-from avtomatika.core.events import Decision, Event, TaskTimeout
+from avtomatika.core.events import Decision, Event, SignalReceived, TaskTimeout
 from avtomatika.core.job import HistoryEntry, Job, JobStatus, Json, RecordedEntry, Task, WaitRecord, branch_of
 from avtomatika.core.job_request import JobRequest
 from avtomatika.core.machine.creation import new_job
+from avtomatika.core.machine.signals import check_signal
 from avtomatika.core.machine.waits import check_decision
 from avtomatika.core.plan import STEPS
 from avtomatika.core.rules import Rules
@@ -60,6 +61,7 @@ class Simulation:
         *,
         skills: Mapping[str, Any],
         approvals: Mapping[str, Any],
+        signals: Mapping[str, Any],
         runner: asyncio.Runner,
         rules: Rules,
         client_of: ClientOf = ClientInfo,
@@ -68,6 +70,7 @@ class Simulation:
         self._blueprints = {blueprint.name: blueprint for blueprint in blueprints}
         self._skills = skills
         self._approvals = approvals
+        self._signals = {name: iter(each if isinstance(each, list) else [each]) for name, each in signals.items()}
         self._runner = runner
         self._client_of = client_of
         self._rules = replace(rules, plans={name: each.plan for name, each in self._blueprints.items()})
@@ -158,6 +161,8 @@ class Simulation:
             self._send(step.joined)
         if stored.job.status is JobStatus.WAITING_FOR_HUMAN:
             self._decide(stored)
+        elif stored.job.status is JobStatus.WAITING_FOR_SIGNAL:
+            self._signal(stored)
 
     def _record(self, stored: _StoredJob, entry: HistoryEntry) -> None:
         stored.history.append(RecordedEntry(len(stored.history) + 1, stored.job.version, round(self._clock_ms), entry))
@@ -235,6 +240,21 @@ class Simulation:
             decision, data = given if isinstance(given, tuple) else (given, None)
             event = Decision(stored.job.id, wait.token, decision, by=_PERSON, data=data)
             self._send(SendEvent(stored.blueprint.plan.key(wait.state, "_approval"), event))
+
+    def _signal(self, stored: _StoredJob) -> None:
+        wait = stored.job.wait
+        if wait is None or (data := self._signal_data(stored.job, wait)) is NEVER_TAKEN:
+            return
+        check_signal(wait, data)
+        name, token = wait.details["signal"], f"{wait.token}.signal"
+        shown = {"id": token, "name": name, "by": _PERSON, "data": data}
+        stored.job = stored.job.evolve(signals=(*stored.job.signals, shown))
+        self._record(stored, HistoryEntry("signal_received", data=shown))
+        self._send(SendEvent(stored.blueprint.plan.key(wait.state, "_signal"), SignalReceived(stored.job.id, token)))
+
+    def _signal_data(self, job: Job, wait: WaitRecord) -> Any:
+        """Return the data of the next signal that *job* waits for."""
+        return next(self._signals.get(wait.details["signal"], iter(())), NEVER_TAKEN)
 
     def _decision(self, job: Job, wait: WaitRecord) -> Any:
         """Return a person's decision on the approval of *job*."""

@@ -32,11 +32,33 @@ def failed(approval):
 """
 
 
+#: A workflow that waits for a payment.
+PAYMENTS = """
+from dataclasses import dataclass
+from avtomatika import Blueprint
+
+bp = Blueprint(name="payments", api_endpoint="jobs/payments")
+
+@dataclass
+class Paid:
+    amount: int
+
+@bp.handler(is_start=True)
+def ask(actions):
+    actions.wait_for("paid", schema=Paid, transitions={"received": "done"})
+
+@bp.handler(is_end=True)
+def done(signal_data):
+    return signal_data
+"""
+
+
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
     """One ``up`` for all tests here."""
     folder = write_project(tmp_path_factory.mktemp("jobs") / "project")
     (folder / "blueprints" / "questions.py").write_text(QUESTIONS)
+    (folder / "blueprints" / "payments.py").write_text(PAYMENTS)
     everything = Up(folder)
     yield everything.wait_until_ready()
     everything.end()
@@ -62,6 +84,22 @@ def test_submit_prints_the_id_and_nothing_else(run: Run) -> None:
     assert done.code == 0
     assert done.stdout.startswith("g0-")
     assert len(done.stdout.split()) == 1
+
+
+def test_signal_sends_data_once(run: Run) -> None:
+    job_id = run("jobs", "submit", "payments").stdout.strip()
+
+    wrong = run("jobs", "signal", job_id, "paid", "amount=much")
+    misspelt = run("jobs", "signal", job_id, "payed")
+    sent = [run("jobs", "signal", job_id, "paid", "amount:=3", "--idempotency-key", "p-1") for _ in range(2)]
+    run("jobs", "watch", job_id)
+
+    assert (wrong.code, misspelt.code) == (2, 4)
+    assert "the data of the signal 'paid': amount" in wrong.stderr
+    assert "no signal 'payed'; did you mean 'paid'?" in misspelt.stderr
+    assert [each.code for each in sent] == [0, 0]
+    job = json.loads(run("jobs", "show", job_id, "--json").stdout)
+    assert (job["status"], job["result"]) == ("finished", {"amount": 3})
 
 
 def test_submit_takes_text_and_json(run: Run) -> None:

@@ -20,6 +20,7 @@ _STATUS_AFTER: Mapping[str, JobStatus] = {
     "task_dispatched": JobStatus.WAITING_FOR_WORKER,
     "task_retried": JobStatus.WAITING_FOR_WORKER,
     "timer_set": JobStatus.WAITING_FOR_TIMER,
+    "signal_awaited": JobStatus.WAITING_FOR_SIGNAL,
     "approval_requested": JobStatus.WAITING_FOR_HUMAN,
     "child_started": JobStatus.WAITING_FOR_CHILD,
     "job_finished": JobStatus.FINISHED,
@@ -64,5 +65,7 @@ def _learnt(state_history: Mapping[str, Json], event_type: str, data: Mapping[st
             return merged(state_history, data.get("result"))
         case "approved" | "rejected" | "decided":
             return {**state_history, "approval": {name: value for name, value in data.items() if name != "go_to"}}
+        case "signal_taken":
+            return {**state_history, "signal_data": data.get("data")}
         case _:
             return state_history

@@ -87,7 +87,7 @@ def new_job(plan: Plan, wanted: dict[str, Any], *, skill: str | None = None) -> 
     """Return the caller's request for a job of *plan*, or for a task of *skill*."""
     trace = {"traceparent": tracing.checked(request.headers.get("traceparent"))}
     fields = {**load_request(wanted), "skill": skill, **trace}
-    return NewJob(plan=plan, client=caller().name, idempotency_key=_idempotency_key(), **fields)
+    return NewJob(plan=plan, client=caller().name, idempotency_key=idempotency_key(), **fields)
 
 
 def create(new: NewJob) -> CreatedJob:
@@ -117,7 +117,8 @@ def _declare(*skills: str) -> None:
     services().declare(*skills)
 
 
-def _idempotency_key() -> str | None:
+def idempotency_key() -> str | None:
+    """Return the header ``Idempotency-Key``. Raises InvalidRequestError."""
     key = request.headers.get("Idempotency-Key")
     if key is not None and not IDEMPOTENCY_KEY.fullmatch(key):
         message = "must be 1 to 255 ASCII characters without spaces"

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from http import HTTPStatus
 
 from flask import Response, request
 
@@ -11,13 +12,14 @@ from avtomatika.core.explain.waiting import waiting_for
 from avtomatika.core.explain.why import explain
 from avtomatika.core.job import Job, JobStatus, RecordedEntry
 from avtomatika.core.names import is_user_name
-from avtomatika.errors import NotFoundError
+from avtomatika.errors import ConflictError, InvalidRequestError, NotFoundError
 from avtomatika.store import UnreadableJob
 
-from ..api import control
+from ..api import control, signals
 from ..api.jobs import callers_job, check_visible, checked_id
 from ..auth import caller
 from ..services import services
+from .input_form import data_of, fields_of
 from .rendering import page
 from .routes import routes, see_other
 
@@ -50,19 +52,41 @@ class _DrawnBar:
 @routes.get("/jobs/<job_id>")
 def show_job(job_id: str) -> Response:
     """Show a job"""
+    return _job_page(job_id)
+
+
+@routes.post("/jobs/<job_id>/signal")
+def send_signal(job_id: str) -> Response:
+    """Send the signal that a job waits for"""
+    job, form = callers_job(job_id), request.form
+    if job.wait is None or job.wait.token != form.get("wait"):
+        raise ConflictError(f"the job no longer waits for this signal: it is {job.status}")
+    try:
+        signals.send(job, str(job.wait.details.get("signal")), data_of(job.wait.details.get("form", {}), form))
+    except InvalidRequestError as error:
+        return _job_page(job_id, fault=error)
+    control.updated_view(job)
+    return see_other("pages.show_job", job_id=job_id)
+
+
+def _job_page(job_id: str, *, fault: InvalidRequestError | None = None) -> Response:
     store = services().store
     [found] = store.read_together(store.read_explained(checked_id(job_id), entries=_ENTRIES))
     if found is None:
         raise NotFoundError("job", job_id)
     job, entries, facts = found
     check_visible(job)
+    waiting, sent = waiting_for(job), None if fault is None else request.form
     drawn = timeline(entries, now_ms=facts.now_ms, has_ended=job.status.is_final)
     return page(
         "job.html",
+        status=HTTPStatus.OK if fault is None else HTTPStatus.UNPROCESSABLE_ENTITY,
+        fault=fault,
         job=job,
         live=facts.live_state,
         reasons=explain(facts),
-        waiting=waiting_for(job),
+        waiting=waiting,
+        fields=fields_of(waiting.form or {}, sent) if waiting is not None and waiting.kind == "signal" else (),
         left_ms=_left_ms(job, now_ms=facts.now_ms),
         history=[_Told(each, narrate(each.entry), has_failed(each.entry)) for each in entries],
         is_history_cut=len(entries) == _ENTRIES,

@@ -29,6 +29,7 @@ STATUSES = (
     JobStatus.WAITING_FOR_WORKER,
     JobStatus.WAITING_FOR_PARALLEL,
     JobStatus.WAITING_FOR_CHILD,
+    JobStatus.WAITING_FOR_SIGNAL,
     JobStatus.WAITING_FOR_TIMER,
     JobStatus.PENDING,
     JobStatus.RUNNING,

@@ -44,6 +44,7 @@ _TONES = {
     JobStatus.QUARANTINED: "warn",
     JobStatus.CANCELLED: "off",
     JobStatus.WAITING_FOR_HUMAN: "ask",
+    JobStatus.WAITING_FOR_SIGNAL: "wait",
     JobStatus.WAITING_FOR_TIMER: "wait",
     JobStatus.WAITING_FOR_CHILD: "wait",
 }

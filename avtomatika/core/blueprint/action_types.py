@@ -65,6 +65,16 @@ class AwaitApproval:
 
 
 @dataclass(frozen=True, slots=True)
+class WaitFor:
+    """Wait for a signal; ``received`` or ``timeout`` chooses the next state. *form* is the JSON Schema of its data."""
+
+    signal: str
+    transitions: Mapping[str, str]
+    timeout_seconds: float | None = None
+    form: Mapping[str, Json] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class RunBlueprint:
     """Run a child job of another blueprint; its outcome chooses the next state."""
 
@@ -80,4 +90,4 @@ class End:
     result: Json = None
 
 
-Action = GoTo | DispatchTask | FanOut | Wait | AwaitApproval | RunBlueprint | End
+Action = GoTo | DispatchTask | FanOut | Wait | WaitFor | AwaitApproval | RunBlueprint | End

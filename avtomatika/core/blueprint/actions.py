@@ -7,13 +7,13 @@ from functools import partial
 
 from avtomatika.core.job import Json
 from avtomatika.core.jsonable import JsonObject, as_json
-from avtomatika.core.plan import StatePlan, Via
+from avtomatika.core.plan import SIGNAL_OUTCOMES, StatePlan, Via
 from avtomatika.core.retry import RetryPolicy
 from avtomatika.core.times import Duration
 from avtomatika.errors import HandlerError
 
 from . import arguments
-from .action_types import Action, AwaitApproval, DispatchTask, End, FanOut, GoTo, RunBlueprint, Wait
+from .action_types import Action, AwaitApproval, DispatchTask, End, FanOut, GoTo, RunBlueprint, Wait, WaitFor
 from .decision_check import call_text, check_declared
 
 #: Priorities of tasks, higher first.
@@ -120,6 +120,23 @@ class Actions:
             )
         )
 
+    def wait_for(
+        self,
+        signal: str,
+        transitions: Mapping[str, str],
+        timeout: Duration | None = None,
+        *,
+        schema: object = None,
+    ) -> Awaitable[None]:
+        """Wait until a program or a person sends *signal*, or take one that was sent before; *transitions* maps
+        ``received``, and ``timeout`` if wanted, to states.
+
+        Without a signal within *timeout* (seconds or a timedelta) and without the transition ``timeout`` the job fails.
+        *schema* is the type of its data, as *form* of :meth:`await_human_approval`. The next handler gets the data as
+        ``signal_data``, None if the signal has none.
+        """
+        return self._record(lambda: _wait_for(signal, transitions, timeout, schema))
+
     def run_blueprint(
         self, name: str, initial_data: JsonObject | None = None, transitions: Mapping[str, str] | None = None
     ) -> Awaitable[None]:
@@ -192,6 +209,7 @@ ACTIONS = {
     "dispatch_task": Via.TASK,
     "dispatch_parallel": Via.TASK,
     "wait": Via.WAIT,
+    "wait_for": Via.SIGNAL,
     "await_human_approval": Via.APPROVAL,
     "run_blueprint": Via.CHILD,
 }
@@ -248,6 +266,18 @@ def _wait(seconds: object, until: object, then: object) -> Wait:
         then=arguments.name(then, "wait: then"),
         seconds=arguments.seconds(seconds, "wait: seconds"),
         until_ms=arguments.time_ms(until, "wait: until"),
+    )
+
+
+def _wait_for(signal: object, transitions: object, timeout: object, schema: object) -> WaitFor:
+    found = arguments.transitions(transitions, "wait_for")
+    if not {"received"} <= found.keys() <= {*SIGNAL_OUTCOMES}:
+        raise HandlerError(f"wait_for: transitions must have 'received', and may have 'timeout', not {transitions!r}")
+    return WaitFor(
+        signal=arguments.name(signal, "wait_for: the signal"),
+        transitions=found,
+        timeout_seconds=arguments.seconds(timeout, "wait_for: timeout"),
+        form=arguments.form(schema, "wait_for: schema"),
     )
 
 

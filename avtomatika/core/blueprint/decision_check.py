@@ -6,7 +6,7 @@ from itertools import chain
 from avtomatika.core.plan import BUILTIN_OUTCOMES, StatePlan, Via
 from avtomatika.errors import HandlerError
 
-from .action_types import Action, AwaitApproval, DispatchTask, End, FanOut, GoTo, RunBlueprint, Wait
+from .action_types import Action, AwaitApproval, DispatchTask, End, FanOut, GoTo, RunBlueprint, Wait, WaitFor
 
 #: A transition: kind of action, outcome, target state.
 _Edge = tuple[Via, str | None, str]
@@ -38,6 +38,8 @@ def call_text(action: Action) -> str:
             return f"dispatch_parallel of {len(branches)} tasks into {aggregator!r}"
         case Wait(then):
             return f"wait(then={then!r})"
+        case WaitFor(signal):
+            return f"wait_for({signal!r})"
         case AwaitApproval(integration):
             return f"await_human_approval({integration!r})"
         case RunBlueprint(name):
@@ -56,6 +58,8 @@ def _edges(action: Action) -> Iterable[_Edge]:
             return chain([(Via.TASK, "success", aggregator)], *(_edges(branch) for branch in branches))
         case Wait(target):
             return [(Via.WAIT, None, target)]
+        case WaitFor(transitions=transitions):
+            return [(Via.SIGNAL, outcome, target) for outcome, target in transitions.items()]
         case AwaitApproval(transitions=transitions):
             return [(Via.APPROVAL, outcome, target) for outcome, target in transitions.items()]
         case RunBlueprint(transitions=transitions):

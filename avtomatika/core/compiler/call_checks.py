@@ -22,6 +22,7 @@ _VALID: Mapping[str, Any] = {
     "task_type": "task",
     "name": "blueprint",
     "transitions": {"success": "state"},
+    "signal": "signal",
     "integration": "integration",
     "message": "message",
     "tasks": (),
@@ -78,6 +79,7 @@ def invalid_values(arguments: Arguments, method: str) -> str | None:
     given = {name: node for name, node in arguments.by_name.items() if name in names}
     trial = {name: value for name, value in _VALID.items() if name in names}
     trial |= {name: value for name, node in given.items() if name not in _CHECKED_ELSEWHERE for value in _literal(node)}
+    trial |= {"transitions": {"received": "state"}} if method == "wait_for" else {}
     is_whole = not arguments.starred and all(name in trial for name in ("seconds", "until") if name in given)
     if method == "wait" and not is_whole:
         trial["seconds"], trial["until"] = trial.get("seconds") or 1, None

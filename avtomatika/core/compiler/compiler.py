@@ -91,6 +91,7 @@ def _state(blueprint: Blueprint, name: str, *, is_start: bool) -> StatePlan:
         transitions=transitions,
         task_types=tuple(sorted({task_type for path in paths for task_type in path.task_types})),
         children=tuple(sorted({child for path in paths for child in path.children})),
+        signals=tuple(each for path in paths for each in path.signals),
         dispatches=any(path.dispatches for path in paths),
         is_aggregator=any(handler.is_aggregator for handler in handlers),
         aggregators=tuple(target for target in targets if is_aggregator(blueprint, target)),

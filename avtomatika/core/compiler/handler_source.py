@@ -30,7 +30,8 @@ class ActionEdge:
 class ActionCall:
     """A call on ``actions``; *edges* is None if all its transitions are computed, () if it has none.
 
-    *names* are the task types or the blueprint that it starts. *may_have_more* if some tasks are computed and may have
+    *names* are the task types or the blueprint that it starts, or the signal that it waits for, of one of *schemas*
+    (None without). *may_have_more* if some tasks are computed and may have
     further transitions.
     """
 
@@ -39,6 +40,7 @@ class ActionCall:
     edges: tuple[ActionEdge, ...] | None = ()
     names: Values = ()
     may_have_more: bool = False
+    schemas: Values = (None,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,9 +162,11 @@ class _Reader(ast.NodeVisitor):
                 )
             case "dispatch_parallel":
                 return self._parallel(node.lineno, arguments)
-        name = arguments.get("name" if method == "run_blueprint" else "task_type")
-        edges = self._edges(arguments.get("transitions"))
-        return ActionCall(method, node.lineno, edges, names=() if name is None else self._values(name))
+        name = arguments.get({"run_blueprint": "name", "wait_for": "signal"}.get(method, "task_type"))
+        edges, schema = self._edges(arguments.get("transitions")), arguments.get("schema")
+        schemas = (None,) if method != "wait_for" or schema is None else self._values(schema)
+        names = () if name is None else self._values(name)
+        return ActionCall(method, node.lineno, edges, names=names, schemas=schemas)
 
     def _edge(self, target: ast.expr | None) -> tuple[ActionEdge, ...]:
         return () if target is None else (ActionEdge(None, self._values(target), target.lineno),)

@@ -7,11 +7,13 @@ from dataclasses import dataclass, replace
 from itertools import product
 from typing import TYPE_CHECKING
 
+from avtomatika.core.blueprint import arguments
 from avtomatika.core.blueprint.actions import ACTIONS
 from avtomatika.core.blueprint.handler import Handler
+from avtomatika.core.job_request import Json
 from avtomatika.core.names import is_user_name
-from avtomatika.core.plan import CHILD_OUTCOMES, Transition, Via
-from avtomatika.errors import BlueprintError
+from avtomatika.core.plan import CHILD_OUTCOMES, SIGNAL_OUTCOMES, SignalTypes, Transition, Via
+from avtomatika.errors import BlueprintError, HandlerError
 
 from .handler_source import ActionCall, ActionEdge, SourceReading, definition_of, read
 from .source_checks import Mistake, unknown_inputs
@@ -32,6 +34,7 @@ _NEEDS = {
         "await_human_approval without transitions: map decisions to states, as in "
         'transitions={"approved": "next", "rejected": "failed"}'
     ),
+    "wait_for": ('wait_for without transitions: map its outcomes to states, as in transitions={"received": "next"}'),
     "run_blueprint": (
         'run_blueprint without transitions: map its outcomes to states, as in transitions={"success": "next"}'
     ),
@@ -47,6 +50,7 @@ class HandlerPaths:
     transitions: tuple[Transition, ...] = ()
     task_types: tuple[str, ...] = ()
     children: tuple[str, ...] = ()
+    signals: SignalTypes = ()
     dispatches: bool = False
     first_action_line: int | None = None
     undecided_line: int | None = None
@@ -87,7 +91,8 @@ def _without_source(blueprint: Blueprint, handler: Handler) -> HandlerPaths:
         return HandlerPaths()
     if handler.end is None and not handler.may_go_to:
         raise refusal(blueprint, handler, f"the source of its handler cannot be read: {_advice(handler)}")
-    return HandlerPaths(_declared_transitions(handler), dispatches=handler.end is None)
+    unknown = () if handler.end is not None else ((None, None),)
+    return HandlerPaths(_declared_transitions(handler), signals=unknown, dispatches=handler.end is None)
 
 
 def _by_source(blueprint: Blueprint, handler: Handler, reading: SourceReading) -> HandlerPaths:
@@ -97,12 +102,15 @@ def _by_source(blueprint: Blueprint, handler: Handler, reading: SourceReading) -
     _refuse_first(blueprint, handler, reading.mistakes.names)
     transitions: list[Transition] = []
     names: dict[Via, list[str]] = {via: [] for via in Via}
+    signals: list[tuple[str | None, Json]] = [(None, None)] if reading.hidden else []
     for call in reading.calls:
         if (problem := _problem(handler, call)) is not None:
             raise refusal(blueprint, handler, problem, call.line)
         _check_collected(blueprint, handler, call)
         via, started = ACTIONS[call.method], _started_names(blueprint, handler, call)
         names[via].extend(filter(None, started))
+        if via is Via.SIGNAL:
+            signals += product(started, _schemas(blueprint, handler, call))
         for edge in call.edges or ():
             for plain in _transitions(blueprint, handler, edge, started if via is Via.TASK else (None,)):
                 transitions.append(replace(plain, via=via))
@@ -115,6 +123,7 @@ def _by_source(blueprint: Blueprint, handler: Handler, reading: SourceReading) -
         transitions=tuple(dict.fromkeys(transitions)),
         task_types=tuple(dict.fromkeys(names[Via.TASK])),
         children=tuple(dict.fromkeys(names[Via.CHILD])),
+        signals=tuple(signals),
         dispatches=bool(reading.hidden) or any(ACTIONS[call.method] is Via.TASK for call in reading.calls),
         first_action_line=min(lines, default=None),
         undecided_line=reading.undecided_line,
@@ -135,19 +144,19 @@ def _problem(handler: Handler, call: ActionCall) -> str | None:
         return None if handler.may_go_to else f"the transitions are computed at run time: {_advice(handler)}"
     if not call.edges:
         return _NEEDS[call.method]
-    leads_on = any("success" in (edge.outcomes or ()) for edge in call.edges)
-    if call.method in ("dispatch_task", "run_blueprint") and not handler.may_go_to and not leads_on:
-        return f"{call.method} has no transition for 'success': map it to the next state"
-    if call.method == "run_blueprint":
-        return _unknown_end(call.edges)
-    return None
+    best = "received" if call.method == "wait_for" else "success"
+    leads_on = any(best in (edge.outcomes or ()) for edge in call.edges)
+    if call.method in ("dispatch_task", "run_blueprint", "wait_for") and not handler.may_go_to and not leads_on:
+        return f"{call.method} has no transition for {best!r}: map it to the next state"
+    known = {"run_blueprint": CHILD_OUTCOMES, "wait_for": SIGNAL_OUTCOMES}.get(call.method)
+    return None if known is None else _unknown_outcome(call.method, call.edges, known)
 
 
-def _unknown_end(edges: Iterable[ActionEdge]) -> str | None:
-    """Return the error in transitions of ``run_blueprint``: child jobs have no outcomes of their own."""
+def _unknown_outcome(method: str, edges: Iterable[ActionEdge], known: Sequence[str]) -> str | None:
+    """Return the error in transitions of an action that has only the *known* outcomes."""
     for outcome in (outcome for edge in edges for outcome in edge.outcomes or ()):
-        if outcome not in CHILD_OUTCOMES and is_user_name(outcome):
-            return f"run_blueprint has no outcome {outcome!r}; it has {', '.join(CHILD_OUTCOMES)}"
+        if outcome not in known and is_user_name(outcome):
+            return f"{method} has no outcome {outcome!r}; it has {', '.join(known)}"
     return None
 
 
@@ -166,8 +175,9 @@ def _check_collected(blueprint: Blueprint, handler: Handler, call: ActionCall) -
 
 
 def _started_names(blueprint: Blueprint, handler: Handler, call: ActionCall) -> tuple[str | None, ...]:
-    """Return the task types or the blueprint of *call*; None for a computed one, or if the action has none."""
-    what = {"dispatch_task": "task type", "dispatch_parallel": "task type", "run_blueprint": "blueprint"}
+    """Return the task types, the blueprint or the signal of *call*; None for a computed one, or if there is none."""
+    what = {"dispatch_task": "task type", "dispatch_parallel": "task type"}
+    what |= {"run_blueprint": "blueprint", "wait_for": "signal"}
     if call.names is None or call.method not in what:
         return (None,)
     if not call.names:
@@ -177,6 +187,15 @@ def _started_names(blueprint: Blueprint, handler: Handler, call: ActionCall) -> 
             message = f"the {what[call.method]} {name!r} must be a name: {_NAME_RULE}"
             raise refusal(blueprint, handler, message, call.line)
     return tuple(str(name) for name in call.names)
+
+
+def _schemas(blueprint: Blueprint, handler: Handler, call: ActionCall) -> Iterator[Json]:
+    """Yield the JSON Schemas of the signal that *call* waits for, None for a computed one or none."""
+    for each in call.schemas or (None,):
+        try:
+            yield arguments.form(each, "wait_for: schema")
+        except HandlerError as error:
+            raise refusal(blueprint, handler, str(error), call.line) from None
 
 
 def _transitions(

@@ -8,8 +8,13 @@ from avtomatika.core.job import HistoryEntry, RecordedEntry, branch_of
 #: Rows that are kept: a fan-out may have a hundred thousand branches.
 MOST_ROWS = 100
 #: Entries that begin a wait of the job, and those that end it.
-_WAITS = {"timer_set": "waiting", "approval_requested": "asking", "child_started": "waiting"}
-_WAIT_ENDS = frozenset({"timer_fired", "decision_made", "child_finished"})
+_WAITS = {
+    "timer_set": "waiting",
+    "approval_requested": "asking",
+    "signal_awaited": "waiting",
+    "child_started": "waiting",
+}
+_WAIT_ENDS = frozenset({"timer_fired", "decision_made", "signal_taken", "child_finished"})
 #: Entries that end an attempt of a task -> what its bar becomes.
 _ATTEMPT_ENDS = {
     "task_succeeded": "done",

@@ -1,4 +1,4 @@
-"""The wait of a job, for display: a time, a person, a child job."""
+"""The wait of a job, for display: a time, a person, a signal, a child job."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,16 +13,17 @@ class WaitView:
     """A wait from *since_ms* to *until_ms* (None without a limit), in milliseconds since the epoch of the server.
 
     An approval has a *message*, the *integration* of its handler, the possible *decisions* and the JSON Schema of the
-    data that it asks for, its *form*; a child has its *child_id*.
+    data that it asks for, its *form*; a *signal* has its name and form; a child has its *child_id*.
     """
 
-    kind: Literal["timer", "approval", "child"]
+    kind: Literal["timer", "approval", "signal", "child"]
     since_ms: int
     until_ms: int | None = None
     integration: str | None = None
     message: str | None = None
     decisions: Sequence[str] | None = None
     form: Mapping[str, Json] | None = None
+    signal: str | None = None
     child_id: str | None = None
 
 
@@ -39,16 +40,17 @@ def waiting_for(job: Job) -> WaitView | None:
             if until_ms is None:
                 until_ms = since_ms + round(details["seconds"] * 1000)
             return WaitView(kind="timer", since_ms=since_ms, until_ms=until_ms)
-        case "approval":
+        case "approval" | "signal":
             limit = details.get("timeout_seconds")
             return WaitView(
-                kind="approval",
+                kind=wait.kind,
                 since_ms=since_ms,
                 until_ms=None if limit is None else since_ms + round(limit * 1000),
-                integration=details["integration"],
-                message=details["message"],
-                decisions=decisions(wait),
+                integration=details.get("integration"),
+                message=details.get("message"),
+                decisions=decisions(wait) if wait.kind == "approval" else None,
                 form=details.get("form"),
+                signal=details.get("signal"),
             )
         case "child":
             return WaitView(kind="child", since_ms=since_ms, child_id=details["child_id"])

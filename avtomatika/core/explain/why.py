@@ -41,10 +41,10 @@ class _JobExplanation(Explanation):
                     yield from TaskExplanation(self.facts).reasons(task)
             case JobStatus.WAITING_FOR_PARALLEL:
                 yield from self._branches()
-            case JobStatus.WAITING_FOR_HUMAN | JobStatus.WAITING_FOR_TIMER | JobStatus.WAITING_FOR_CHILD:
-                yield from self._wait()
-            case _:
+            case JobStatus.PENDING | JobStatus.RUNNING:
                 yield from self._step()
+            case _:
+                yield from self._wait()
 
     # ------------------------------------------------------------ server and plan
 
@@ -115,6 +115,10 @@ class _JobExplanation(Explanation):
             yield self.reason("decided", text, decision=self.facts.live_state.decision)
         elif waiting.kind == "approval":
             yield self._asked(waiting)
+        elif waiting.kind == "signal":
+            text = f"It has waited {self.since()} for the signal {waiting.signal!r}"
+            text += "." if waiting.until_ms is None else f"; it must arrive {self.by(waiting.until_ms)}."
+            yield self.reason("waits_for_signal", text, signal=waiting.signal, until_ms=waiting.until_ms)
         elif waiting.kind == "timer" and waiting.until_ms is not None:
             text = f"It waits for a timer that expires {self.at(waiting.until_ms)}."
             yield self.reason("waits_for_time", text, until_ms=waiting.until_ms)

@@ -44,6 +44,7 @@ _DOING: Mapping[Via, Mapping[str, str]] = {
     Via.TASK: {"fillcolor": "#dbeafe", "color": _BLUE},
     Via.CHILD: {"fillcolor": "#f3e8ff", "color": _VIOLET},
     Via.APPROVAL: {"fillcolor": "#fef3c7", "color": _AMBER},
+    Via.SIGNAL: {"fillcolor": "#fef3c7", "color": _AMBER},
     Via.WAIT: {"fillcolor": "#ccfbf1", "color": _TEAL},
 }
 _ENDS: Mapping[EndKind, Mapping[str, str]] = {
@@ -59,6 +60,7 @@ _COLLECTED = {"arrowhead": "normalnormal"}
 _OUTCOMES = {
     "success": _GREEN,
     "approved": _GREEN,
+    "received": _GREEN,
     "failure": _RED,
     "rejected": _RED,
     "timeout": _AMBER,
@@ -69,10 +71,11 @@ _KINDS: Mapping[Via, str] = {
     Via.TASK: _BLUE,
     Via.WAIT: _TEAL,
     Via.APPROVAL: _AMBER,
+    Via.SIGNAL: _AMBER,
     Via.CHILD: _VIOLET,
 }
 #: Line styles of waits that involve no worker.
-_LINES: Mapping[Via, Mapping[str, str]] = {Via.WAIT: {"style": "dashed"}, Via.APPROVAL: {"style": "dashed"}}
+_LINES: Mapping[Via, Mapping[str, str]] = {each: {"style": "dashed"} for each in (Via.WAIT, Via.APPROVAL, Via.SIGNAL)}
 
 
 def state_look(state: StatePlan) -> dict[str, str]:

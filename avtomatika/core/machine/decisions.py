@@ -13,6 +13,7 @@ from avtomatika.core.blueprint.action_types import (
     GoTo,
     RunBlueprint,
     Wait,
+    WaitFor,
 )
 from avtomatika.core.data_checks import check_output
 from avtomatika.core.job import HistoryEntry, Job, JobStatus, Json
@@ -24,7 +25,7 @@ from avtomatika.core.step import Step
 from avtomatika.core.texts import MAX_TRACEBACK, shortened
 from avtomatika.errors import InvalidInputError, InvalidRequestError
 
-from . import fan_out, waits
+from . import fan_out, signals, waits
 from .creation import new_job
 from .limits import limit_problem
 from .moves import drop_branches, end, enter_state, error
@@ -63,6 +64,8 @@ def decide(
             return entered.then(fan_out.fan_out(plan, entered.job, action, retry=retry_of(plan, rules), queue=queue))
         case Wait():
             return entered.then(waits.wait(plan, entered.job, action))
+        case WaitFor():
+            return entered.then(signals.wait_for(plan, entered.job, action, queue=queue))
         case AwaitApproval():
             return entered.then(waits.await_approval(plan, entered.job, action))
         case RunBlueprint():

@@ -15,7 +15,7 @@ from avtomatika.core.plan import Plan
 from avtomatika.core.rules import Rules
 from avtomatika.core.step import Step
 
-from . import fan_out, placement, single_task, task_results, waits
+from . import fan_out, placement, signals, single_task, task_results, waits
 from .moves import end, enter_state, error, ignore, quarantine
 
 #: The default rules.
@@ -60,6 +60,8 @@ def advance(plan: Plan, job: Job, event: Event, *, queue: str | None) -> Step:
             return waits.time_reached(plan, job, event, queue=queue)
         case events.Decision():
             return waits.decided(plan, job, event, queue=queue)
+        case events.SignalReceived():
+            return signals.received(plan, job, event, queue=queue)
         case events.ChildEnded():
             return waits.child_ended(plan, job, event, queue=queue)
         case events.ChildQuarantined():

@@ -26,6 +26,7 @@ _IGNORED: Mapping[type[Event], str] = {
     events.NextBranches: "branches_ignored",
     events.TimeReached: "timer_ignored",
     events.Decision: "decision_ignored",
+    events.SignalReceived: "signal_ignored",
     events.ChildEnded: "child_ignored",
     events.ChildQuarantined: "child_ignored",
     events.DeadlineExceeded: "deadline_ignored",
@@ -135,6 +136,7 @@ def _stop(
     job, has_webhook = abandoned.job, job.webhook_url is not None
     open_tasks = [task for task in job.tasks.values() if task.is_open]
     webhooks = job.webhooks + has_webhook
+    changes = {**changes, "signals": ()} if status.is_final else changes
     stopped = job.evolve(status=status, tasks={}, handler_failures=0, wait=None, webhooks=webhooks, **changes)
     outgoing: list[Outgoing] = []
     if job.wait is not None and job.wait.kind == "child":  # which cancels its own child in turn

@@ -46,5 +46,8 @@ def _learnt(data: Mapping[str, Json], event_type: str, facts: Mapping[str, Json]
         case "child_finished":
             return merged(data, facts.get("result"))
         case "approved" | "rejected" | "decided":
-            return {**data, "approval": {name: value for name, value in facts.items() if name != "go_to"}}
+            made = {name: value for name, value in facts.items() if name not in ("go_to", "data")}
+            return {**data, "approval": made} | ({"decision_data": facts["data"]} if "data" in facts else {})
+        case "signal_taken":
+            return {**data, "signal_data": facts.get("data")}
     return data

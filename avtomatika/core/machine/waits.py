@@ -1,4 +1,4 @@
-"""Waits for anything but tasks: a time, a person's decision, the end of a child job."""
+"""Waits for anything but tasks: a time, a person's decision, a signal (:mod:`.signals`), the end of a child job."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -26,7 +26,7 @@ _OUTCOMES = {"finished": "success", "failed": "failure", "error": "failure", "ca
 #: Decisions with their own event type; all others are recorded as ``decided``.
 _DECISIONS = frozenset({"approved", "rejected"})
 
-Kind = Literal["timer", "approval", "child"]
+Kind = Literal["timer", "approval", "signal", "child"]
 
 
 # ---------------------------------------------------------------- start
@@ -35,10 +35,10 @@ Kind = Literal["timer", "approval", "child"]
 def wait(plan: Plan, job: Job, action: Wait) -> Step:
     """Wait for a time."""
     when: dict[str, Json] = {"seconds": action.seconds} if action.until_ms is None else {"until_ms": action.until_ms}
-    wait = _new_wait(job, "timer", {ELAPSED: action.then}, when)
+    wait = new_wait(job, "timer", {ELAPSED: action.then}, when)
     timer = wait_timer(plan, job, wait, action.seconds or 0, at_ms=action.until_ms)
     entry = HistoryEntry("timer_set", state=wait.state, data={**when, "then": action.then})
-    return Step(_waiting(job, wait, JobStatus.WAITING_FOR_TIMER), history=(entry,), timers=(timer,))
+    return Step(with_wait(job, wait, JobStatus.WAITING_FOR_TIMER), history=(entry,), timers=(timer,))
 
 
 def await_approval(plan: Plan, job: Job, action: AwaitApproval) -> Step:
@@ -48,11 +48,11 @@ def await_approval(plan: Plan, job: Job, action: AwaitApproval) -> Step:
         asked["timeout_seconds"] = action.timeout_seconds
     if action.form is not None:
         asked["form"] = action.form
-    wait = _new_wait(job, "approval", action.transitions, asked)
+    wait = new_wait(job, "approval", action.transitions, asked)
     timers = () if action.timeout_seconds is None else (wait_timer(plan, job, wait, action.timeout_seconds),)
     entry = HistoryEntry("approval_requested", state=wait.state, data={**asked, "decisions": decisions(wait)})
     has_webhook = job.webhook_url is not None
-    waiting = _waiting(job, wait, JobStatus.WAITING_FOR_HUMAN).evolve(webhooks=job.webhooks + has_webhook)
+    waiting = with_wait(job, wait, JobStatus.WAITING_FOR_HUMAN).evolve(webhooks=job.webhooks + has_webhook)
     webhooks = (SendWebhook(waiting),) if has_webhook else ()
     return Step(waiting, history=(entry,), outgoing=webhooks, timers=timers)
 
@@ -61,11 +61,11 @@ def run_child(job: Job, action: RunBlueprint, child: Step) -> Step:
     """Wait for the child job whose first step is *child*."""
     child_id, child_start = child.job.id, str(child.job.current_state)
     signal_key = f"{child.job.blueprint}@{child.job.plan_hash}.{child_start}._signal"
-    wait = _new_wait(job, "child", action.transitions, {"child_id": child_id, "signal_key": signal_key})
+    wait = new_wait(job, "child", action.transitions, {"child_id": child_id, "signal_key": signal_key})
     started = {"child_id": child_id, "blueprint": action.name}
     entry = HistoryEntry("child_started", state=wait.state, data=started)
     job = job.evolve(children=(*job.children, child_id))
-    return Step(_waiting(job, wait, JobStatus.WAITING_FOR_CHILD), history=(entry,), child=child)
+    return Step(with_wait(job, wait, JobStatus.WAITING_FOR_CHILD), history=(entry,), child=child)
 
 
 def parent_of_child(plan: Plan, job: Job) -> Parent:
@@ -83,14 +83,19 @@ def decisions(wait: WaitRecord) -> list[str]:
 
 
 def time_reached(plan: Plan, job: Job, event: TimeReached, *, queue: str | None) -> Step:
-    """End the wait for a time, or time out an approval: ``timeout``, else the job fails."""
+    """End the wait for a time, or time out an approval or a signal: ``timeout``, else the job fails."""
     wait = job.wait
     if wait is None or wait.token != event.token:
         return ignore(job, event, "the job does not wait for this time any more")
-    over = _EndedWait(plan, job, wait, queue)
+    over = EndedWait(plan, job, wait, queue)
     if wait.kind == "timer":
         return over.enter_state("timer_fired", {}, ELAPSED)
-    problem = error("APPROVAL_TIMEOUT", f"no decision within {wait.details['timeout_seconds']} s")
+    within = f"within {wait.details['timeout_seconds']} s"
+    problem = (
+        error("APPROVAL_TIMEOUT", f"no decision {within}")
+        if wait.kind == "approval"
+        else error("SIGNAL_TIMEOUT", f"no signal {wait.details['signal']!r} {within}")
+    )
     over = replace(over, job=job.evolve(error=problem))
     if "timeout" in wait.transitions:
         return over.enter_state("timer_fired", {"error": problem}, "timeout")
@@ -117,10 +122,15 @@ def check_decision(wait: WaitRecord, decision: str, data: Json) -> None:
         raise InvalidRequestError("the approval asks for no data", fields={"data": ["the approval asks for none"]})
     if form is None or (data is None and decision == "rejected"):
         return
+    check_form(data, form, "the data of the decision")
+
+
+def check_form(data: Json, form: Mapping[str, Json], name: str) -> None:
+    """Raise InvalidRequestError by field if *data*, called *name* in the message, does not fit the schema *form*."""
     faults = faults_by_field({} if data is None else data, form)
     if faults:
         words = "; ".join(f"{field} {texts[0]}".strip() for field, texts in faults.items())
-        raise InvalidRequestError(f"the data of the decision: {words}", fields={"data": faults.get("", faults)})
+        raise InvalidRequestError(f"{name}: {words}", fields={"data": faults.get("", faults)})
 
 
 def decided(plan: Plan, job: Job, event: Decision, *, queue: str | None) -> Step:
@@ -138,7 +148,7 @@ def decided(plan: Plan, job: Job, event: Decision, *, queue: str | None) -> Step
         data = {**data, "data": event.data}
     job = job.evolve(state_history=kept, error=None)
     event_type = event.decision if event.decision in _DECISIONS else "decided"
-    return _EndedWait(plan, job, wait, queue).enter_state(event_type, data, event.decision)
+    return EndedWait(plan, job, wait, queue).enter_state(event_type, data, event.decision)
 
 
 def child_ended(plan: Plan, job: Job, event: ChildEnded, *, queue: str | None) -> Step:
@@ -153,10 +163,10 @@ def child_ended(plan: Plan, job: Job, event: ChildEnded, *, queue: str | None) -
     outcome = _OUTCOMES[event.status]
     job = job.evolve(state_history=merged(job.state_history, event.result))
     if outcome == "success" and outcome in wait.transitions:
-        over = _EndedWait(plan, job.evolve(result=event.result, error=None), wait, queue)
+        over = EndedWait(plan, job.evolve(result=event.result, error=None), wait, queue)
         return over.enter_state("child_finished", data, outcome)
     problem = _problem(event, wait)
-    over = _EndedWait(plan, job.evolve(error=problem), wait, queue)
+    over = EndedWait(plan, job.evolve(error=problem), wait, queue)
     for planned in (outcome, "failure"):
         if planned in wait.transitions and outcome != "success":
             return over.enter_state("child_finished", {**data, "error": problem}, planned)
@@ -186,7 +196,7 @@ def _problem(event: ChildEnded, wait: WaitRecord) -> Mapping[str, Json]:
 
 
 @dataclass(frozen=True, slots=True)
-class _EndedWait:
+class EndedWait:
     """A wait of a job that ends; *queue* delivered the event."""
 
     plan: Plan
@@ -212,9 +222,9 @@ class _EndedWait:
         return Step(self.job.evolve(wait=None), history=(entry,), cancelled_timers=timers_of_wait(self.wait))
 
 
-def _waiting(job: Job, wait: WaitRecord, status: JobStatus) -> Job:
+def with_wait(job: Job, wait: WaitRecord, status: JobStatus) -> Job:
     return job.evolve(status=status, wait=wait, steps=job.steps + 1)
 
 
-def _new_wait(job: Job, kind: Kind, transitions: Mapping[str, str], details: Mapping[str, Json]) -> WaitRecord:
+def new_wait(job: Job, kind: Kind, transitions: Mapping[str, str], details: Mapping[str, Json]) -> WaitRecord:
     return WaitRecord(kind, f"{job.id}.{job.steps + 1}", str(job.current_state), transitions, details)

@@ -53,6 +53,7 @@ _EVENTS: MessageKinds[Event] = MessageKinds(
                 or_null(json_object("data")),
             ),
         ),
+        "signal_received": (events.SignalReceived, (_JOB_ID, identifier("token"))),
         "child_ended": (
             events.ChildEnded,
             (

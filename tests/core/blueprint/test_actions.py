@@ -170,6 +170,7 @@ class TestAwaited:
         ("dispatch_task", {"task_type": "box", "transitions": {"success": "done"}}),
         ("dispatch_parallel", {"tasks": [{"task_type": "box"}], "aggregate_into": "gather"}),
         ("wait", {"seconds": 1, "then": "done"}),
+        ("wait_for", {"signal": "paid", "transitions": {"received": "done"}}),
         ("await_human_approval", {"integration": "mail", "message": "?", "transitions": {"approved": "done"}}),
         ("run_blueprint", {"name": "other", "transitions": {"success": "done"}}),
     ]

@@ -9,7 +9,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from avtomatika.core.blueprint.action_types import End, GoTo
+from avtomatika.core.blueprint.action_types import End, GoTo, WaitFor
 from avtomatika.core.job import Job, JobStatus
 from avtomatika.store import Store
 
@@ -111,3 +111,25 @@ def test_buttons_need_the_token_of_the_form(
     job = store.load(job_id)
     assert job is not None
     assert job.status is JobStatus.PENDING
+
+
+def test_the_signal_that_a_job_waits_for_is_sent_by_its_form(
+    browser: FlaskClient, operator: FlaskClient, move: Move, store: Store
+) -> None:
+    form = {"type": "object", "properties": {"amount": {"type": "integer"}}, "required": ["amount"]}
+    job_id = created_id(operator)
+    move(GoTo("encode"), WaitFor("paid", {"received": "publish"}, form=form))
+    log_in(browser, OPERATOR_TOKEN)
+    page = browser.get(f"/jobs/{job_id}")
+    sent = {"csrf_token": hidden(page, "csrf_token"), "wait": hidden(page, "wait")}
+
+    assert "Send the signal paid" in page.text
+    wrong = browser.post(f"/jobs/{job_id}/signal", data={**sent, "data.amount": "7.5"})
+    assert (wrong.status_code, 'value="7.5"' in wrong.text) == (422, True)
+    assert "amount 7.5 is not of type" in words(wrong.text)
+    assert browser.post(f"/jobs/{job_id}/signal", data={**sent, "data.amount": "7"}).status_code == 303
+    assert [signal["data"] for signal in store.load(job_id).signals] == [{"amount": 7}]  # type: ignore[union-attr]
+    move(End("out"))
+    late = browser.post(f"/jobs/{job_id}/signal", data={**sent, "data.amount": "7"})
+    assert (late.status_code, "no longer waits for this signal" in late.text) == (409, True)
+    assert "Send the signal" not in browser.get(f"/jobs/{job_id}").text
