@@ -8,7 +8,7 @@ from kombu import Connection
 
 from avtomatika.core.plan import CONTROL, FILES, REQUESTS, STEPS, TASKS, TIMERS, WEBHOOKS, WORKERS, Plan
 from avtomatika.errors import NoRouteError
-from avtomatika.transport import IF_EMPTY, Channel
+from avtomatika.transport import FAIR, IF_EMPTY, Channel
 
 from .connection import translated
 
@@ -20,9 +20,9 @@ HEARTBEAT = "heartbeat"
 NOTICES = (TAKEN, PROGRESS, REGISTER, HEARTBEAT)
 
 #: A worker that has not polled for its own tasks for this long is considered dead.
-_OF_WORKER = {"x-expires": 900_000}
+_OF_WORKER = {"x-expires": 900_000, FAIR: True}
 #: An empty queue of a skill without workers is deleted after this time: clients can name any skill.
-_OF_TASKS = {"x-expires": 86_400_000, IF_EMPTY: True}
+_OF_TASKS = {"x-expires": 86_400_000, IF_EMPTY: True, FAIR: True}
 #: The same for control messages.
 _OF_CONTROL = {"x-expires": 120_000}
 
@@ -40,7 +40,9 @@ def declare(connection: Connection, plans: Iterable[Plan]) -> None:
     Raises NoRouteError, before anything is declared, if a plan binds a queue that it does not have; and
     UnavailableError.
     """
-    _declare(connection, bindings_of_queues(plans))
+    plans = list(plans)
+    fair = {task_type: {FAIR: True} for plan in plans for task_type in plan.task_types}
+    _declare(connection, bindings_of_queues(plans), fair)
 
 
 def bindings_of_queues(plans: Iterable[Plan]) -> _Queues:

@@ -189,7 +189,7 @@ class _Sent:
         self.routes[route.bindings_key] = route
         payload = self.router.encode(message)
         for queue in route.queues:
-            self.streams.append(self.router.stream(queue, message.priority))
+            self.streams.append(self.router.stream(queue, message.priority, message.headers))
             self.payloads.append((payload, str(message.headers.get("x-group", ""))))
 
 

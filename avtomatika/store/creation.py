@@ -163,9 +163,8 @@ def _job_rows(
 ) -> tuple[list[str], list[Argument]]:
     """Return the keys and arguments of one job."""
     job, indexes = step.job, keys.indexes(step.job)
-    streams = [
-        router.stream(router.route(each.exchange, each.routing_key).queues[0], each.priority) for each in messages
-    ]
+    queues = [router.route(each.exchange, each.routing_key).queues[0] for each in messages]
+    streams = [router.stream(queue, each.priority, each.headers) for queue, each in zip(queues, messages, strict=True)]
     init, doc = dump_init(job), dump_doc(job)
     size = init.size + (doc.size if job.state_history else 0)
     if size > max_job_bytes:

@@ -15,6 +15,8 @@ GROUP_HEADER = "x-group"
 ON_DEAD_HEADER = "x-on-dead"
 #: Header with the delay in milliseconds, as in RabbitMQ's delayed message exchange.
 DELAY_HEADER = "x-delay"
+#: Header with the fairness key of a message and its limits: {"key", "limits"}, see :mod:`.flow`.
+FLOW_HEADER = "x-flow"
 #: Celery's header: its worker checks it and marks the task as expired.
 EXPIRES_HEADER = "expires"
 

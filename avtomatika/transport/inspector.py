@@ -12,8 +12,10 @@ from .declaring.topology import LEVELS
 from .envelope import MalformedMessageError, decode
 from .keys import GROUP, parse_tag
 from .publishing.routing import Router, level_of
-from .scripts import LOCATE, QUEUE_STATS, REQUEUE_DEAD_LETTER, Call
+from .scripts import LOCATE, PLACE, QUEUE_STATS, REQUEUE_DEAD_LETTER, Call
 
+#: Replies of scripts that have found a message.
+_FOUND = (b"WAITS", b"HELD")
 #: Queues counted by one script, so that it does not block the server for long.
 _PAGE = 100
 
@@ -96,7 +98,7 @@ class Inspector:
         return [QueueStats(name, *row, *pauses.get(name, ())) for name, row in zip(wanted, rows, strict=True)]
 
     def _stats_call(self, names: Iterable[str], table: Mapping[str, str]) -> Call:
-        streams = {name: [self._keys.stream(name, level) for level in _levels(table[name])] for name in names}
+        streams = {name: [self._keys.stream(name, level) for level in levels_of(table[name])] for name in names}
         keys = [(*streams[name], self._keys.delays(name), self._keys.dead(name)) for name in streams]
         return Call(QUEUE_STATS, list(chain(*keys)), [len(each) for each in streams.values()])
 
@@ -109,10 +111,14 @@ class Inspector:
         self, queue: str, group: str, traits: Mapping[str, str], *, most: int = 1000
     ) -> Reading[Queued | Unacked | None]:
         """The reading of :meth:`locate`, with the *traits* of the queues, in one round trip."""
-        streams = [self._keys.stream(queue, level) for level in _levels(traits.get(queue, ""))]
+        streams = [self._keys.stream(queue, level) for level in levels_of(traits.get(queue, ""))]
         if not streams:
             return None
-        [[word, *facts]] = none_refused((yield [Call(LOCATE, streams, [group, most])]))
+        holder = group.rpartition(" ")[2]
+        place = Call(PLACE, [self._keys.queues], [queue, holder, most])
+        calls = [Call(LOCATE, streams, [holder, most]), *([place] if "w" in traits[queue] else ())]
+        found = none_refused((yield calls))
+        word, *facts = next((each for each in found if each[0] in _FOUND), found[0])
         match word:
             case b"WAITS":
                 return Queued(int(facts[0]))
@@ -237,7 +243,7 @@ def _after(groups: Any) -> str:
     return next((f"({each[b'last-delivered-id'].decode()}" for each in known if each[b"name"] == GROUP.encode()), "-")
 
 
-def _levels(traits: str) -> list[str]:
+def levels_of(traits: str) -> list[str]:
     """Return the priorities in use, highest first."""
     return sorted((trait for trait in traits if trait.isdigit()), reverse=True)
 

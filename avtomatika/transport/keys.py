@@ -20,10 +20,12 @@ class Keys:
         #: Hash: exchange -> type.
         self.exchanges = f"{prefix}exchanges"
         #: Hash: queue -> traits: the digits of the priorities in use, and letters: ``d`` for delayed messages, ``f``
-        #: for a fanout exchange, ``t`` for a message TTL, ``e`` for a queue that expires, ``p`` for a paused one.
+        #: for a fanout exchange, ``t`` for a message TTL, ``e`` for a queue that expires, ``p`` for a paused one,
+        #: ``x`` for a fair one, ``w`` for a queue whose messages are taken in turns.
         self.queues = f"{prefix}queues"
         #: Hash: ``<queue>\tttl`` and ``<queue>\texpires`` -> ms, for queues with these limits; ``<queue>\tempty`` if
-        #: it expires only while it is empty; ``<queue>\tpaused`` -> ``<ms> <who paused it>``.
+        #: it expires only while it is empty; ``<queue>\tpaused`` -> ``<ms> <who paused it>``; ``<queue>\tkey`` -> the
+        #: first fairness key of a fair queue.
         self.limits = f"{prefix}limits"
         #: Sorted set: queue -> when it expires unless it is used (ms, server clock).
         self.expiring = f"{prefix}expiring"
@@ -37,6 +39,13 @@ class Keys:
         #: Sorted set: queue with dead letters, even if it was deleted -> when the last of them is deleted (ms).
         self.dead_queues = f"{prefix}dead"
 
+        #: Hash: limit of flow control -> its values (JSON). Other ``flow:`` keys are described in ``lua/slots.lua``.
+        self.flow_limits = f"{prefix}flow:limits"
+        #: Hash: fairness key -> weight; 1 for others.
+        self.flow_weights = f"{prefix}flow:weights"
+        #: Sorted set by name: ``<limit>\0<holder>\0<tag>`` of each running message.
+        self.flow_holders = f"{prefix}flow:holders"
+
     def bindings(self, exchange: str) -> str:
         """Hash: ``<routing key>\\t<queue>`` -> "", and ``:version``."""
         return f"{self.prefix}bindings:{exchange}"
@@ -48,7 +57,8 @@ class Keys:
     def stream(self, queue: str, level: int | str) -> str:
         """Stream of the messages of one priority.
 
-        Fields: ``p`` payload, ``g`` group, ``n`` earlier deliveries, ``x`` expiry time (ms, server clock).
+        Fields: ``p`` payload, ``g`` group, ``n`` earlier deliveries, ``x`` expiry time (ms, server clock), ``o``
+        the id before it was requeued.
         """
         return f"{self.prefix}q:{queue}:{level}"
 
@@ -68,6 +78,14 @@ class Keys:
     def listens(self, queue: str) -> str:
         """Hash: fanout exchange -> ``<id>/<ordinal>`` of the last entry the queue has read."""
         return f"{self.prefix}q:{queue}:listens"
+
+    def turns(self, queue: str) -> list[str]:
+        """Sorted sets of a queue in turns, described in ``lua/slots.lua``; the first lists its waiting messages."""
+        return [f"{self.prefix}q:{queue}:{name}" for name in ("waiting", "ready", "turns", "finish", "stopped")]
+
+    def held(self, queue: str) -> str:
+        """Hash: ``<priority><entry>`` of an unacknowledged message -> the limits that count it."""
+        return f"{self.prefix}q:{queue}:held"
 
     def fanout(self, exchange: str) -> str:
         """Capped stream of a fanout exchange."""

@@ -20,6 +20,7 @@ _NUMBERS = (
     "dead_letter_seconds",
     "visibility_timeout",
     "sweep_interval_seconds",
+    "priority_aging_seconds",
     "socket_timeout",
     "socket_connect_timeout",
     *_WHOLE,
@@ -42,6 +43,8 @@ class Options:
     max_dead_letters: int = MAX_DEAD_LETTERS
     dead_letter_seconds: float = DEAD_LETTER_SECONDS
     sweep_interval_seconds: float = 5
+    #: In a queue in turns, a message that has waited for longer is taken before a new one with a priority one higher.
+    priority_aging_seconds: float = 60
     socket_timeout: float = SOCKET_TIMEOUT_SECONDS
     socket_connect_timeout: float = CONNECT_TIMEOUT_SECONDS
     health_check_interval: float = HEALTH_CHECK_SECONDS

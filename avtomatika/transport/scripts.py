@@ -24,13 +24,15 @@ class Script:
 
 
 def load_script(name: str, *parts: str, folder: Path = _FOLDER, allow_oom: bool = True) -> Script:
-    """Load *name* and the *parts* it uses from *folder*.
+    """Load *name* and the *parts* it uses from *folder*; parts may also be those of the transport.
 
     With *allow_oom* the script also runs on a server that is out of memory: for scripts that complete or free
     something. The server rejects any other script before it writes.
     """
     header = "#!lua flags=allow-oom" if allow_oom else "#!lua"
-    text = "\n".join((f"{header}\n{_CHECKS}", *((folder / f"{part}.lua").read_text() for part in (*parts, name))))
+    files = [folder / f"{part}.lua" for part in (*parts, name)]
+    sources = [(file if file.exists() else _FOLDER / file.name).read_text() for file in files]
+    text = "\n".join((f"{header}\n{_CHECKS}", *sources))
     return Script(text, sha1(text.encode(), usedforsecurity=False).hexdigest())
 
 
@@ -52,28 +54,35 @@ class Call:
         return ("EVAL", self.script.text, len(self.keys), *self.keys, *self.args)
 
 
-ACK = load_script("ack", "lease")
+#: What scripts use that acknowledge.
+_LEASE = ("slots", "lease")
+
+ACK = load_script("ack", *_LEASE)
 ADD_TRAIT = load_script("add_trait")
+CHANGE_LIMIT = load_script("change_limit", "slots")
 CLEAN_UP = load_script("clean_up")
-DEAD_LETTER = load_script("dead_letter", "lease")
+DEAD_LETTER = load_script("dead_letter", *_LEASE)
 DECLARE = load_script("declare", allow_oom=False)
-DELETE_QUEUE = load_script("delete_queue", "lease", "entry")
+DELETE_QUEUE = load_script("delete_queue", *_LEASE, "entry")
 EXPIRED_QUEUES = load_script("expired_queues")
 LOCATE = load_script("locate")
 MOVE_DELAYED = load_script("move_delayed")
 PAUSE = load_script("pause")
+PLACE = load_script("place", "slots")
 PUBLISH = load_script("publish", "ttl", allow_oom=False)
-PUBLISH_MANY = load_script("settle", "lease", "ttl", allow_oom=False)
+PUBLISH_MANY = load_script("settle", *_LEASE, "ttl", allow_oom=False)
 PURGE = load_script("purge")
 QUEUE_STATS = load_script("queue_stats")
 READ_FANOUT = load_script("read_fanout", "entry")
-RECLAIM = load_script("reclaim", "lease", "entry", "heartbeat")
-RENEW = load_script("renew", "lease")
-REQUEUE = load_script("requeue", "lease", "entry")
+READ_LIMITS = load_script("read_limits", "slots")
+RECLAIM = load_script("reclaim", *_LEASE, "entry", "heartbeat")
+RENEW = load_script("renew", *_LEASE)
+REQUEUE = load_script("requeue", *_LEASE, "entry")
 REQUEUE_DEAD_LETTER = load_script("requeue_dead_letter", allow_oom=False)
 SEND_HEARTBEAT = load_script("send_heartbeat", "heartbeat")
-SETTLE = load_script("settle", "lease", "ttl")
+SETTLE = load_script("settle", *_LEASE, "ttl")
 SET_LIMITS = load_script("set_limits")
-TAKE = load_script("take", "lease", "entry")
+TAKE = load_script("take", *_LEASE, "entry", "admit")
+TAKE_TURNS = load_script("take_turns")
 TOUCH_QUEUES = load_script("touch_queues")
 UNBIND = load_script("unbind")

@@ -6,13 +6,16 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from time import monotonic
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import redis
 from kombu import Connection, Consumer, Exchange, Queue
 
 from avtomatika.transport import Channel
+
+if TYPE_CHECKING:
+    from .flow import Flow
 
 #: Lease of tests that wait for one.
 LEASE_SECONDS = 1.0
@@ -138,6 +141,14 @@ class Bench:
 def bench(redis_url: str) -> Iterator[Bench]:
     with ExitStack() as stack:
         yield Bench(redis_url, stack)
+
+
+@pytest.fixture
+def flow(bench: Bench, redis_url: str) -> Iterator[Flow]:
+    from .flow import running_flow  # it uses this module
+
+    with running_flow(bench, redis_url) as flow:
+        yield flow
 
 
 @pytest.fixture

@@ -57,6 +57,8 @@ class Reader:
         """
         now = monotonic()
         self.maintenance.run_due(now)
+        if self.maintenance.has_tokens(now):
+            self.forget_positions()
         if credit > 0 and self.maintenance.is_reclaim_due(now):
             if self._subscriptions.has_wrong_type:  # the keys may have been repaired
                 self._subscriptions.check_types()
@@ -79,22 +81,27 @@ class Reader:
         if changed is None:
             streams, queues = self._subscriptions.streams, list(self._subscriptions.traits)
         else:
-            streams = [pair for pair in self._subscriptions.streams if pair[0] in changed]
-            queues = list({queue for _, queue in streams})
+            queues = list({queue for stream, queue in self._subscriptions.streams if stream in changed})
+            in_turns = {queue for queue in queues if "w" in self._subscriptions.traits[queue]}
+            pairs = self._subscriptions.streams
+            streams = [pair for pair in pairs if pair[0] in changed or pair[1] in in_turns]
         if not queues:
             self._acknowledge(acks)
             return from_fanouts
         answer = self._server.run(self._take_call(streams, queues, credit, acks))
+        while answer == [b"MORE"]:  # in a queue in turns, a call looks at a limited number of messages
+            answer = self._server.run(self._take_call(streams, queues, credit, ()))
         match answer[0]:
             case b"TRAITS":
                 if changed is None:
                     self._update_traits([traits.decode() for traits in answer[1:]])
                 return from_fanouts or self._take(credit, ())
             case b"EMPTY":
+                self.maintenance.expect_tokens(answer[1])
                 if changed is None:
-                    self._last_seen = {self._keys.bell: answer[1].decode()}
+                    self._last_seen = {self._keys.bell: answer[2].decode()}
                 self._last_seen |= {
-                    stream: last.decode() for (stream, _), last in zip(streams, answer[2:], strict=True)
+                    stream: last.decode() for (stream, _), last in zip(streams, answer[3:], strict=True)
                 }
                 if not from_fanouts:
                     self._changed_streams = set()
@@ -119,7 +126,7 @@ class Reader:
     ) -> Call:
         keys = [self._keys.queues, self._keys.revoked, self._keys.bell, *[stream for stream, _ in streams]]
         args: list[Argument] = [self._router.consumer_name, credit, len(streams), len(queues)]
-        args += queues
+        args += (self.maintenance.aging_ms, *queues)
         args += [self._subscriptions.traits[queue] for queue in queues]
         if acks:
             acknowledged = by_stream(acks)

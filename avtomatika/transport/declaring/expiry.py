@@ -16,8 +16,9 @@ from avtomatika.transport.scripts import EXPIRED_QUEUES, SET_LIMITS, TOUCH_QUEUE
 from .topology import Topology
 
 _REMOVALS = 100
-#: Queue argument of this transport: ``x-expires`` does not delete a queue with messages.
-IF_EMPTY = "x-expires-if-empty"
+#: Queue arguments of this transport: ``x-expires`` does not delete a queue with messages; a queue is taken in turns as
+#: soon as messages of several fairness keys or priorities, or with limits, are published to it.
+IF_EMPTY, FAIR = "x-expires-if-empty", "x-fair"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,19 +33,24 @@ class Limits:
     is_transient: bool = False
     #: True if it does not expire while it contains messages that are not revoked.
     only_if_empty: bool = False
+    is_fair: bool = False
 
     @classmethod
     def read(cls, arguments: Mapping[str, Any] | None, *, is_auto_delete: bool) -> Self | None:
         """Read the limits from a queue's declaration; None if it has none."""
         arguments = arguments or {}
         ttl, expires = arguments.get("x-message-ttl"), arguments.get("x-expires")
-        if ttl is None and expires is None and not is_auto_delete:
+        is_fair = bool(arguments.get(FAIR))
+        if ttl is None and expires is None and not is_auto_delete and not is_fair:
             return None
-        if expires is None:
-            expires_ms = 0 if is_auto_delete else None
-            return cls(_milliseconds(ttl), expires_ms, expires_unused=False, is_transient=is_auto_delete)
-        only_if_empty = bool(arguments.get(IF_EMPTY))
-        return cls(_milliseconds(ttl), _milliseconds(expires), is_transient=is_auto_delete, only_if_empty=only_if_empty)
+        return cls(
+            _milliseconds(ttl),
+            0 if expires is None and is_auto_delete else _milliseconds(expires),
+            expires_unused=expires is not None,
+            is_transient=is_auto_delete,
+            only_if_empty=expires is not None and bool(arguments.get(IF_EMPTY)),
+            is_fair=is_fair,
+        )
 
 
 class Expiry:
@@ -58,11 +64,11 @@ class Expiry:
 
     def set_limits(self, limits: Mapping[str, Limits]) -> None:
         """Set the *limits* of queues by name; the last declaration wins."""
-        keys = [self._keys.queues, self._keys.bell, self._keys.limits, self._keys.expiring]
+        keys = [self._keys.queues, self._keys.bell, self._keys.limits, self._keys.expiring, self._keys.flow_limits]
         calls = []
         for queue, each in limits.items():
             ttl, expires = ("" if ms is None else ms for ms in (each.message_ttl_ms, each.expires_ms))
-            flags = (int(each.expires_unused), int(each.only_if_empty))
+            flags = (int(each.expires_unused), int(each.only_if_empty), int(each.is_fair))
             calls.append(Call(SET_LIMITS, keys, [queue, ttl, expires, *flags]))
         if calls:
             self._server.run_each(calls)

@@ -154,6 +154,7 @@ class Topology:
         bindings = [binding for binding in all_bindings if binding[0] == queue]
         streams = [self._keys.stream(queue, level) for level in LEVELS] if condition else self._streams(queue)
         own = [self._keys.delays(queue), self._keys.delayed(queue), self._keys.listens(queue), *streams]
+        own += [*self._keys.turns(queue), self._keys.held(queue)]
         keys = [self._keys.queues, self._keys.limits, self._keys.expiring, self._keys.revoked, *own]
         keys += [self._keys.bindings(exchange) for _, exchange, _ in bindings]
         fields = [_field(queue, routing_key) for _, _, routing_key in bindings]
@@ -163,7 +164,9 @@ class Topology:
 
     def purge(self, queue: str) -> int:
         """Delete the waiting and delayed messages of *queue*; return their number."""
-        call = Call(PURGE, [self._keys.delays(queue), self._keys.delayed(queue), *self._streams(queue)], [_PURGE_BATCH])
+        turns = self._keys.turns(queue)
+        keys = [self._keys.delays(queue), self._keys.delayed(queue), *turns, *self._streams(queue)]
+        call = Call(PURGE, keys, [_PURGE_BATCH, len(turns)])
         total = 0
         while removed := self._server.run(call):
             total += int(removed)

@@ -49,6 +49,8 @@ class Maintenance:
         #: Stream -> position of the reclaim scan.
         self._cursors: dict[str, str] = {}
         self._reclaim_at = self._due_at = 0.0
+        #: When a limit lets a message start.
+        self._token_at = inf
         self._clean_up_at = monotonic() + _CLEAN_UP_SECONDS
         self._last_error = ""
 
@@ -102,6 +104,22 @@ class Maintenance:
         """Check delays in the next run: one may be due before all others."""
         self._due_at = 0.0
 
+    def expect_tokens(self, wait_ms: int) -> None:
+        """Record that a limit lets a message start after *wait_ms*; -1 if no message waits for a rate."""
+        self._token_at = monotonic() + wait_ms / 1000 if wait_ms >= 0 else inf
+
+    def has_tokens(self, now: float) -> bool:
+        """Return whether that time has come, once."""
+        if now < self._token_at:
+            return False
+        self._token_at = inf
+        return True
+
+    @property
+    def aging_ms(self) -> int:
+        """Milliseconds of waiting that count like one priority."""
+        return round(self._options.priority_aging_seconds * 1000)
+
     def clean_up(self, leaving: str = "") -> None:
         """Remove consumers without messages, *leaving* and long idle ones, and old dead letters."""
         subscriptions = {stream for stream, _ in self._subscriptions.streams}
@@ -142,4 +160,4 @@ class Maintenance:
     @property
     def seconds_until_due(self) -> float:
         """Seconds until work is due."""
-        return max(min(self._reclaim_at, self._due_at) - monotonic(), 0.0)
+        return max(min(self._reclaim_at, self._due_at, self._token_at) - monotonic(), 0.0)

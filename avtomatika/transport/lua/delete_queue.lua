@@ -1,6 +1,6 @@
 -- Deletes a queue with its bindings and messages.
 --
--- KEYS: queues, limits, expiring, revoked, the keys of the queue, then the binding hash of each of its bindings.
+-- KEYS: queues, limits, expiring, revoked, the keys of the queue (first its delays), then the binding hash of each of its bindings.
 -- ARGV: queue, 'expired' or 'empty' to delete it only in that case, number of keys of the queue, then the bindings.
 -- Returns 1, or 0 if it was not deleted.
 
@@ -17,7 +17,7 @@ local function is_empty()
   for key = 5, first - 1 do
     local kind = redis.call('TYPE', KEYS[key]).ok
     if kind == 'stream' and redis.call('XLEN', KEYS[key]) > 0 then return false end
-    if kind == 'zset' and redis.call('ZCARD', KEYS[key]) > 0 then return false end
+    if kind == 'zset' and string.find(KEYS[key], ':delays$') and redis.call('ZCARD', KEYS[key]) > 0 then return false end
   end
   return true
 end
@@ -54,8 +54,12 @@ end
 if must_be_empty and not is_empty() then return 0 end
 
 redis.call('HDEL', KEYS[1], ARGV[1])
-redis.call('HDEL', KEYS[2], ARGV[1] .. '\tttl', ARGV[1] .. '\texpires', ARGV[1] .. '\tempty', ARGV[1] .. '\tpaused')
+redis.call('HDEL', KEYS[2], ARGV[1] .. '\tttl', ARGV[1] .. '\texpires', ARGV[1] .. '\tempty', ARGV[1] .. '\tpaused', ARGV[1] .. '\tkey')
 redis.call('ZREM', KEYS[3], ARGV[1])
+local base = string.sub(KEYS[5], 1, -7)
+for _, field in ipairs(kind_of(base .. 'held') == 'hash' and redis.call('HKEYS', base .. 'held') or {}) do
+  release(base .. string.sub(field, 1, 1), {string.sub(field, 2)})
+end
 for key = 5, first - 1 do redis.call('UNLINK', KEYS[key]) end
 for key = first, #KEYS do
   if redis.call('HDEL', KEYS[key], ARGV[key - first + 4]) == 1 then

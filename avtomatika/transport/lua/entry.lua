@@ -6,12 +6,12 @@ local function whole(text)
   return number and number < 2 ^ 53 and number or nil
 end
 
--- Returns payload (nil in a foreign entry), group or nil, earlier deliveries, expiry time (ms) or nil.
+-- Returns payload (nil in a foreign entry), group or nil, earlier deliveries, expiry time (ms) or nil, first entry id or nil.
 local function read_fields(fields)
   if #fields == 2 and fields[1] == 'p' then return fields[2], nil, 0 end
   local found = {}
   for index = 1, #fields, 2 do found[fields[index]] = fields[index + 1] end
-  return found.p, found.g, whole(found.n) or 0, whole(found.x)
+  return found.p, found.g, whole(found.n) or 0, whole(found.x), found.o
 end
 
 local function is_over(expires)

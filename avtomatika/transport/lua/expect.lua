@@ -2,13 +2,14 @@
 
 local known_types = {}
 
+local function kind_of(key)
+  if not known_types[key] then known_types[key] = redis.call('TYPE', key).ok end
+  return known_types[key]
+end
+
 -- Raises WRONGTYPE unless *key* holds *kind*, or nothing.
 local function expect(kind, key)
-  local found = known_types[key]
-  if not found then
-    found = redis.call('TYPE', key).ok
-    known_types[key] = found
-  end
+  local found = kind_of(key)
   if found ~= kind and found ~= 'none' then
     error({err = 'WRONGTYPE ' .. key .. ' holds a ' .. found .. ' where a ' .. kind .. ' is kept'})
   end

@@ -7,6 +7,7 @@ end
 
 local function finish(stream, entries)
   if #entries == 0 then return end
+  release(stream, entries)
   redis.call('XACK', stream, 'avt', unpack(entries))
   redis.call('XDEL', stream, unpack(entries))
 end

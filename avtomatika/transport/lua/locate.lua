@@ -1,6 +1,6 @@
 -- Finds the message of a group in a queue: its position, or its consumer.
 --
--- KEYS: streams, highest priority first.    ARGV: group, maximum number of entries to inspect.
+-- KEYS: streams, highest priority first.    ARGV: group, the last one of the message, maximum number of entries to inspect.
 -- Returns {'WAITS', number of messages before it} | {'HELD', consumer, ms since its lease was renewed, deliveries} | {'ABSENT'}
 --       | {'FAR', number of inspected entries}.
 
@@ -8,7 +8,7 @@ local looked, most = 0, tonumber(ARGV[2])
 
 local function is_it(fields)
   for index = 1, #fields, 2 do
-    if fields[index] == 'g' then return fields[index + 1] == ARGV[1] end
+    if fields[index] == 'g' then return string.match(fields[index + 1], '%S*$') == ARGV[1] end
   end
   return false
 end

@@ -21,9 +21,16 @@ local function group_of(stream)
   return 0, 0, nil
 end
 
-local function waited_ms(stream, last)
-  local entries = redis.pcall('XRANGE', stream, last and '(' .. last or '-', '+', 'COUNT', 1)
-  local sent = not entries.err and entries[1] and string.match(entries[1][1], '^%d+') or now
+-- Returns the age of the first waiting message of *stream*. In a queue in turns, messages after it may be leased already.
+local function waited_ms(stream, last, is_in_turns)
+  local after, sent = not is_in_turns and last and '(' .. last or '-', now
+  for _ = 1, 100 do
+    local entries = redis.pcall('XRANGE', stream, after, '+', 'COUNT', 1)
+    if entries.err or not entries[1] then return 0 end
+    local id = entries[1][1]
+    after, sent = '(' .. id, string.match(id, '^%d+')
+    if not is_in_turns or not redis.call('XPENDING', stream, 'avt', id, id, 1)[1] then break end
+  end
   return math.max(now - sent, 0)
 end
 
@@ -40,10 +47,11 @@ end
 
 local function stats(streams)
   local all, leased, waited, consumers, consumed = 0, 0, 0, 0, {}
+  local is_in_turns = count('ZCARD', string.sub(KEYS[at + streams], 1, -7) .. 'waiting') > 0
   for place = at, at + streams - 1 do
     local known, held, last = group_of(KEYS[place])
     all, leased = all + count('XLEN', KEYS[place]), leased + held
-    waited = math.max(waited, waited_ms(KEYS[place], last))
+    waited = math.max(waited, waited_ms(KEYS[place], last, is_in_turns))
     consumers = known
     if known > 0 then consumed[#consumed + 1] = KEYS[place] end
   end

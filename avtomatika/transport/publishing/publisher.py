@@ -1,6 +1,7 @@
 """Publishing, with or without acknowledgements: one script, which writes everything or nothing."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from redis.exceptions import ResponseError
@@ -27,6 +28,7 @@ class EncodedMessage(NamedTuple):
     delay_ms: int = 0
     #: The message is dropped after waiting this long in its queue.
     ttl_ms: int | None = None
+    headers: Mapping[str, Any] = MappingProxyType({})
 
 
 class Settlement(NamedTuple):
@@ -55,6 +57,7 @@ class Publisher:
             str(outgoing.headers.get(envelope.GROUP_HEADER, "")),
             round(outgoing.delay_seconds * 1000),
             outgoing.ttl_ms,
+            outgoing.headers,
         )
 
     def settle_all(
@@ -80,7 +83,7 @@ class Publisher:
 
     def _publish_call(self, message: EncodedMessage, route: Route) -> Call:
         router, queue = self._router, route.queues[0]
-        keys = [router.keys.queues, router.keys.limits, router.stream(queue, message.priority)]
+        keys = [router.keys.queues, router.keys.limits, router.stream(queue, message.priority, message.headers)]
         if route.bindings_key:
             keys.append(route.bindings_key)
         ttl = "" if message.ttl_ms is None else message.ttl_ms
@@ -130,10 +133,10 @@ class Publisher:
             ttl = "" if message.ttl_ms is None else message.ttl_ms
             for queue in route.queues:
                 if message.delay_ms > 0:
-                    streams += router.delay_keys(queue, message.priority)
+                    streams += router.delay_keys(queue, message.priority, message.headers)
                     fields += (queue, message.priority, message.payload, message.group, message.delay_ms, ttl, "")
                 else:
-                    streams.append(router.stream(queue, message.priority))
+                    streams.append(router.stream(queue, message.priority, message.headers))
                     fields += (queue, message.priority, message.payload, message.group, "", ttl, "")
         acks = [parse_tag(tag) for tag in tags]
         keys = [
@@ -205,4 +208,5 @@ def encoded_message(message: dict[str, Any], exchange: str, routing_key: str) ->
         str(headers.get(envelope.GROUP_HEADER, "")) if headers else "",
         int(headers.get(envelope.DELAY_HEADER, 0)) if headers else 0,
         None if expiration is None else max(int(expiration), 0),
+        headers or {},
     )

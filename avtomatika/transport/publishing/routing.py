@@ -1,22 +1,25 @@
 """Routes of messages, from bindings that are cached until a script reports that they have changed."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from secrets import token_hex
+from types import MappingProxyType
+from typing import Any
 
 from avtomatika.transport import envelope
 from avtomatika.transport.connection.redis_client import RedisClient, as_dict
 from avtomatika.transport.envelope import Outgoing
 from avtomatika.transport.errors import NoRouteError, RerouteError
 from avtomatika.transport.keys import PREFIX, VERSION, Keys, parse_tag
-from avtomatika.transport.scripts import ADD_TRAIT, Call
+from avtomatika.transport.scripts import ADD_TRAIT, TAKE_TURNS, Call
 
 #: Maximum number of attempts at a write while its bindings keep changing.
 _MAX_ATTEMPTS = 10
 #: Maximum number of cached routes: topic exchanges have an unlimited number of routing keys.
 _CACHE_SIZE = 10_000
 MAX_PRIORITY = 9
+_NO_HEADERS: Mapping[str, Any] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +65,8 @@ class Router:
         self._exchanges: dict[str, _Bindings] = {}
         self._routes: dict[tuple[str, str], Route] = {}
         self._streams: dict[tuple[str, int | str], str] = {}
+        #: Queue -> the fairness key that needs no call of take_turns.lua; None if no key does.
+        self._turns: dict[str, str | None] = {}
 
     @property
     def identity(self) -> str:
@@ -85,6 +90,7 @@ class Router:
         if exchange is None:
             self._exchanges.clear()
             self._streams.clear()
+            self._turns.clear()
         else:
             self._exchanges.pop(exchange, None)
         self._routes.clear()
@@ -99,14 +105,18 @@ class Router:
             self.forget_routes()
         raise RerouteError
 
-    def stream(self, queue: str, priority: int) -> str:
-        """Return the key of *queue*'s stream for *priority*, announcing a new priority to consumers."""
+    def stream(self, queue: str, priority: int, headers: Mapping[str, Any] = _NO_HEADERS) -> str:
+        """Return the key of *queue*'s stream for *priority*, announcing a new priority to consumers, and that the
+        queue is taken in turns if the fairness key or the limits in *headers* require it."""
+        flow = headers.get(envelope.FLOW_HEADER)
+        if flow is not None and self._turns.get(queue, "") is not None:
+            self._take_turns(queue, flow)
         return self._streams.get((queue, priority)) or self._open(queue, level_of(priority))
 
-    def delay_keys(self, queue: str, priority: int) -> tuple[str, str]:
+    def delay_keys(self, queue: str, priority: int, headers: Mapping[str, Any] = _NO_HEADERS) -> tuple[str, str]:
         """Return the keys of *queue*'s delay set and delayed messages, announcing a new priority and delays to
         consumers."""
-        self.stream(queue, priority)
+        self.stream(queue, priority, headers)
         if (queue, "d") not in self._streams:
             self._add_trait(queue, "d")
             self._streams[queue, "d"] = self.keys.delays(queue)
@@ -132,6 +142,17 @@ class Router:
         if not self._server.run(Call(ADD_TRAIT, [self.keys.queues, self.keys.bell], [queue, trait])):
             self.forget_routes()  # drop the routes that led to a deleted queue
             raise NoRouteError("", queue)
+
+    def _take_turns(self, queue: str, flow: Mapping[str, Any]) -> None:
+        key = str(flow.get("key", ""))
+        has_values = any(not isinstance(limit, str) for limit in flow.get("limits", ()))
+        if has_values or self._turns.get(queue) != key:
+            keys = [self.keys.queues, self.keys.bell, self.keys.limits]
+            answer = self._server.run(Call(TAKE_TURNS, keys, [queue, key, int(has_values)]))
+            if len(self._turns) >= _CACHE_SIZE:
+                self._turns.clear()
+            if answer:  # otherwise publishing reports the missing queue
+                self._turns[queue] = key if answer == 1 else None
 
     def _default(self, queue: str) -> Route:
         if not self._server.execute(("HEXISTS", self.keys.queues, queue)):

@@ -1,0 +1,329 @@
+-- Shared: leases messages of queues in turns (trait 'w'): fair between keys, by age and priority within a key, below all limits.
+--
+-- New messages stay in their streams; the order is made in the keys of slots.lua. The key with the lowest virtual start is next; each
+--       message adds 1 / weight to it (start-time fair queueing). Further keys: 'flow:limits' limit -> its values (JSON), which win over
+--       those of messages; 'flow:rates' limit -> theoretical arrival time of its next token (GCRA, ms); 'flow:weights' key -> weight.
+
+local left = {messages = 1000, bytes = 1048576, stops = 200}  -- of one call, so that it does not block the server for long
+local lengths = {}  -- stream -> its length; streams that must not be read are missing
+local in_turns, rooms = {}, {}  -- stream -> its queue in turns; all of them
+local aging, now, limits_cache, settings = 0, 0, {}, {}
+
+-- Reads new entries, which are leased to this consumer, or with *is_leased* false to no one.
+local function read(stream, count, is_leased)
+  local command = {'XREADGROUP', 'GROUP', 'avt', ARGV[1], 'COUNT', count, 'STREAMS', stream, '>'}
+  if not is_leased then table.insert(command, 7, 'NOACK') end
+  local reply = redis.pcall(unpack(command))
+  if reply and reply.err then
+    if not string.find(reply.err, 'NOGROUP', 1, true) then error(reply) end
+    redis.call('XGROUP', 'CREATE', stream, 'avt', '0', 'MKSTREAM')
+    reply = redis.call(unpack(command))
+  end
+  return reply and reply[1][2] or {}
+end
+
+local function id_before(id)
+  local ms, seq = string.match(id, '^(%d+)-(%d+)$')
+  if seq ~= '0' then return string.format('%s-%.0f', ms, seq - 1) end
+  return string.format('%.0f-18446744073709551615', ms - 1)
+end
+
+-- Parses limits, a JSON array of names and [name, values]; raises an error if the text is not one.
+local function limits_of(text)
+  local found = limits_cache[text]
+  if found then return found end
+  found = {}
+  for _, limit in ipairs(text ~= '' and cjson.decode(text) or {}) do
+    local name, own = limit, nil
+    if type(limit) == 'table' then name, own = limit[1], limit[2] end
+    found[#found + 1] = {name = string.gsub(tostring(name), '[%z\1]', '?'), own = type(own) == 'table' and own or nil}
+  end
+  limits_cache[text] = found
+  return found
+end
+
+-- Returns fairness key and limits (JSON) of a payload's header.
+local function flow_of(payload)
+  local at, stop = string.find(payload, '"x-flow":', 1, true), string.find(payload, '\n', 1, true)
+  if not at or stop and stop < at then return '', '' end
+  local key, limits = string.match(payload, '^{"key":"([^"\\%z\1]*)","limits":(%b[])}', at + 9)
+  if not key then key, limits = string.match(payload, '^{"key":"([^"\\%z\1]*)"()}', at + 9), '' end
+  if key and pcall(limits_of, limits) then return key, limits end
+  local is_json, line = pcall(cjson.decode, string.sub(payload, 1, (stop or 0) - 1))
+  local flow = is_json and type(line) == 'table' and type(line.headers) == 'table' and line.headers['x-flow']
+  if type(flow) ~= 'table' then return '', '' end
+  key = string.gsub(tostring(flow.key or ''), '[%z\1]', '?')
+  return key, type(flow.limits) == 'table' and cjson.encode(flow.limits) or ''
+end
+
+-- ---------------------------------------------------------------- new messages
+
+-- Lets *groups* take turns that are new, or whose first message has changed.
+local function start_groups(base, groups)
+  local keys, ready, turns = {}, {}, {}
+  for _, group in ipairs(groups) do
+    local is_new = not group.known
+    if group.known and group.first < group.known then  -- it may be stopped
+      is_new = redis.call('ZREM', base .. 'ready', group.key .. '\0' .. group.known .. '\0' .. group.limits) == 1
+    end
+    if is_new then
+      keys[#keys + 1] = group.key
+      ready[#ready + 1], ready[#ready + 2] = 0, group.key .. '\0' .. group.first .. '\0' .. group.limits
+    end
+  end
+  if #keys == 0 then return end
+  local start = virtual_time(base)
+  for index, finish in ipairs(redis.call('ZMSCORE', base .. 'finish', unpack(keys))) do
+    turns[2 * index - 1] = finish and tonumber(finish) > tonumber(start) and finish or start
+    turns[2 * index] = keys[index]
+  end
+  redis.call('ZADD', base .. 'ready', unpack(ready))
+  redis.call('ZADD', base .. 'turns', 'NX', unpack(turns))
+end
+
+-- Adds *entries* of one priority to the waiting ones.
+local function add_waiting(room, level, entries)
+  local ids, rows, groups, order = {}, {}, {}, {}
+  for index, entry in ipairs(entries) do
+    local payload, names, _, _, origin = read_fields(entry[2])
+    local key, limits = flow_of(payload or '')
+    local ms, seq = string.match(origin or entry[1], '^(%d+)%-(%d+)$')
+    local place = string.format('%014.0f%06.0f', math.max(ms - level * aging, 0), seq)
+    local name = key .. '\0' .. limits
+    local group = groups[name]
+    if not group then
+      local first = members(room.base .. 'waiting', name, 1)[1]
+      group = {key = key, limits = limits, known = first and order_of(first), first = place}
+      groups[name], order[#order + 1] = group, group
+    elseif place < group.first then
+      group.first = place
+    end
+    rows[#rows + 1], ids[index] = 0, entry[1]
+    rows[#rows + 1] = table.concat({key, limits, place, level, entry[1], string.match(names or '', '%S*$')}, '\0')
+    left.messages, left.bytes = left.messages - 1, left.bytes - #(payload or '')
+  end
+  release(room.base .. level, ids)  -- of messages that were leased when the consumer group was lost
+  redis.call('ZADD', room.base .. 'waiting', unpack(rows))
+  start_groups(room.base, order)
+end
+
+-- Reads the new messages of *room*; returns false if some are left.
+local function read_new(room)
+  for _, level in ipairs(room.levels) do
+    local stream, count = room.base .. level, 16
+    local is_done = (lengths[stream] or 0) == 0
+    while not is_done do
+      if left.messages <= 0 or left.bytes <= 0 then return false end
+      local entries = read(stream, count, false)
+      local is_added, problem = true, nil
+      if entries[1] then is_added, problem = pcall(add_waiting, room, level, entries) end
+      if not is_added then  -- read them again
+        redis.call('XGROUP', 'SETID', stream, 'avt', id_before(entries[1][1]))
+        error(problem)
+      end
+      is_done = #entries < count
+      count = math.max(math.min(100, math.floor(count * left.bytes / (1048576 - left.bytes))), 1)
+    end
+  end
+  return true
+end
+
+-- ---------------------------------------------------------------- limits
+
+-- Returns the values of *limit*, or nil if it does not apply.
+local function setting_of(room, limit)
+  local known = settings[limit.name]
+  if known == nil then
+    local text = kind_of(room.prefix .. 'flow:limits') ~= 'none' and redis.call('HGET', room.prefix .. 'flow:limits', limit.name)
+    known = text and cjson.decode(text)
+    settings[limit.name] = known
+  end
+  return known or limit.own
+end
+
+-- Returns whether *limit* lets no message start, and if it is a rate, when it does (ms).
+local function is_full(room, limit)
+  local setting = setting_of(room, limit)
+  if not setting then return false end
+  if setting.paused then return true end
+  local most, rate = tonumber(setting.concurrency), tonumber(setting.rate)
+  local holders = room.prefix .. 'flow:holders'
+  if most and redis.call('ZLEXCOUNT', holders, '[' .. limit.name .. '\0', '(' .. limit.name .. '\1') >= most then return true end
+  if rate and rate > 0 then
+    local due = (redis.call('ZSCORE', room.prefix .. 'flow:rates', limit.name) or 0) - (tonumber(setting.per_ms) or 1000) / 20
+    if due > now then return true, due end
+  end
+  return false
+end
+
+-- Records that messages of *room* wait for *limit*.
+local function wait_for(room, limit, due)
+  redis.call('ZADD', room.prefix .. 'flow:stopped', 0, limit.name .. '\0' .. room.queue)
+  known_types[room.prefix .. 'flow:stopped'] = 'zset'
+  if due then redis.call('ZADD', room.prefix .. 'flow:due', string.format('%.0f', math.ceil(due)), limit.name) end
+end
+
+-- After a message with *limits* was handled: lets the next group take turns that waits for one of them, unless it is full.
+local function wake_next(room, limits)
+  if kind_of(room.prefix .. 'flow:stopped') ~= 'zset' then return end
+  for _, limit in ipairs(limits) do
+    if redis.call('ZSCORE', room.prefix .. 'flow:stopped', limit.name .. '\0' .. room.queue) then
+      local full, due = is_full(room, limit)
+      if not full then wake_one(room.prefix, room.queue, limit.name) end
+      if due then wait_for(room, limit, due) end
+    end
+  end
+end
+
+-- Gives the message a slot of each of its limits, and takes a token.
+local function occupy(room, found)
+  local tag, names = room.base .. found.level .. '/' .. found.id, {}
+  local limits = {unpack(found.limits)}
+  limits[#limits + 1] = room.limit
+  for _, limit in ipairs(limits) do
+    local setting = setting_of(room, limit)
+    if setting and not names[limit.name] then
+      names[limit.name], names[#names + 1] = true, limit.name
+      redis.call('ZADD', room.prefix .. 'flow:holders', 0, limit.name .. '\0' .. found.holder .. '\0' .. tag)
+      local rate, rates = tonumber(setting.rate), room.prefix .. 'flow:rates'
+      if rate and rate > 0 then
+        local free = math.max(tonumber(redis.call('ZSCORE', rates, limit.name) or 0), now)
+        redis.call('ZREMRANGEBYSCORE', rates, '-inf', string.format('%.3f', now))
+        redis.call('ZADD', rates, string.format('%.6f', free + (tonumber(setting.per_ms) or 1000) / rate), limit.name)
+      end
+    end
+  end
+  if #names > 0 then
+    local record = room.prefix .. '\0' .. found.holder .. '\0' .. table.concat(names, '\0')
+    redis.call('HSET', room.base .. 'held', found.level .. found.id, record)
+  end
+end
+
+-- ---------------------------------------------------------------- turns
+
+-- Removes the group from the turns.
+local function leave(room, found)
+  redis.call('ZREM', room.base .. 'ready', found.ready)
+  if #members(room.base .. 'ready', found.key, 1) == 0 then
+    redis.call('ZADD', room.base .. 'finish', found.start, found.key)  -- the virtual time must not decrease
+    redis.call('ZREM', room.base .. 'turns', found.key)
+  end
+  left.stops = left.stops - 1
+end
+
+local function stop_group(room, found, limit, due)
+  leave(room, found)
+  local place = string.format('%020.6f', found.start)
+  redis.call('ZADD', room.base .. 'stopped', 0, table.concat({limit.name, place, found.key, found.names}, '\0'))
+  wait_for(room, limit, due)
+  wake_next(room, found.limits)
+end
+
+-- Returns the limit of *limits* that is full, and when it has a token. The last ones are checked first: they are the message's own.
+local function full_one(room, limits)
+  for index = #limits, 1, -1 do
+    local limit = limits[index]
+    if limit.name ~= room.limit.name then  -- which is checked already
+      local full, due = is_full(room, limit)
+      if full then return limit, due end
+    end
+  end
+end
+
+-- Returns the message whose turn it is, or nil.
+local function next_in_turn(room)
+  while room.is_read and left.stops > 0 do
+    local turn = redis.call('ZRANGE', room.base .. 'turns', 0, 0, 'WITHSCORES')
+    if not turn[1] then return nil end
+    local full, due = is_full(room, room.limit)
+    if full then
+      wait_for(room, room.limit, due)
+      return nil
+    end
+    local found = {key = turn[1], start = turn[2], ready = members(room.base .. 'ready', turn[1], 1)[1]}
+    found.names = string.match(found.ready, '^[^%z]*%z[^%z]*%z(.*)$')
+    found.limits = limits_of(found.names)
+    found.member = members(room.base .. 'waiting', found.key .. '\0' .. found.names, 1)[1]
+    local limit, at = full_one(room, found.limits)
+    if not found.member then  -- the queue is being purged
+      leave(room, found)
+    elseif limit then
+      stop_group(room, found, limit, at)
+    else
+      found.level, found.id, found.holder = string.match(found.member, '^[^%z]*%z[^%z]*%z[^%z]*%z(%d)%z([^%z]*)%z(.*)$')
+      return found
+    end
+  end
+end
+
+-- Removes a message from the waiting ones, and moves its key to its next turn by *cost*.
+local function advance(room, found, cost)
+  redis.call('ZREM', room.base .. 'waiting', found.member)
+  redis.call('ZREM', room.base .. 'ready', found.ready)
+  local following = members(room.base .. 'waiting', found.key .. '\0' .. found.names, 1)[1]
+  if following then
+    redis.call('ZADD', room.base .. 'ready', 0, found.key .. '\0' .. order_of(following) .. '\0' .. found.names)
+  end
+  local finish = string.format('%.17g', found.start + cost)
+  redis.call('ZADD', room.base .. 'finish', finish, found.key)
+  if following or #members(room.base .. 'ready', found.key, 1) > 0 then
+    redis.call('ZADD', room.base .. 'turns', finish, found.key)
+  else
+    redis.call('ZREM', room.base .. 'turns', found.key)
+  end
+  wake_next(room, found.limits)
+end
+
+local function weight_of(room, key)
+  if kind_of(room.prefix .. 'flow:weights') ~= 'hash' then return 1 end
+  return tonumber(redis.call('HGET', room.prefix .. 'flow:weights', key) or 1)
+end
+
+-- Reads the new messages of *queue* and lets groups take turns whose limit has a token again. KEYS[1] is the hash of queues.
+local function open_turns(queue, traits)
+  if string.find(traits, 'p', 1, true) then return end
+  local prefix = string.sub(KEYS[1], 1, -7)
+  local room = {prefix = prefix, queue = queue, base = prefix .. 'q:' .. queue .. ':', levels = {}}
+  room.limit = {name = 'skill:' .. queue}
+  for _, name in ipairs({'waiting', 'ready', 'turns', 'finish', 'stopped'}) do expect('zset', room.base .. name) end
+  expect('hash', room.base .. 'held')
+  for level in string.gmatch(traits, '%d') do
+    room.levels[#room.levels + 1], in_turns[room.base .. level] = level, room
+  end
+  rooms[#rooms + 1] = room
+  if now == 0 then
+    aging = tonumber(ARGV[5])
+    for _, name in ipairs({'holders', 'stopped', 'due', 'rates'}) do expect('zset', prefix .. 'flow:' .. name) end
+    expect('hash', prefix .. 'flow:limits')
+    local clock = redis.call('TIME')
+    now = clock[1] * 1000 + clock[2] / 1000
+    local due = redis.call('ZRANGEBYSCORE', prefix .. 'flow:due', '-inf', string.format('%.3f', now), 'LIMIT', 0, 100)
+    for _, limit in ipairs(due) do
+      redis.call('ZREM', prefix .. 'flow:due', limit)
+      wake(prefix, limit)
+    end
+  end
+  room.is_read = read_new(room)
+end
+
+-- Returns whether the next call has to go on: reading new messages, or looking for one whose limits are not full.
+local function is_left()
+  for _, room in ipairs(rooms) do
+    if not room.is_read then return true end
+  end
+  return left.stops <= 0
+end
+
+-- Forgets virtual finishes that no longer matter; returns the ms until a limit has a token, or nil.
+local function close_turns()
+  for _, room in ipairs(rooms) do
+    local first = redis.call('ZRANGE', room.base .. 'turns', 0, 0, 'WITHSCORES')[2]
+    if first then
+      redis.call('ZREMRANGEBYSCORE', room.base .. 'finish', '-inf', '(' .. first)
+    else
+      redis.call('ZREMRANGEBYRANK', room.base .. 'finish', 0, -2)
+    end
+  end
+  local due = rooms[1] and redis.call('ZRANGE', rooms[1].prefix .. 'flow:due', 0, 0, 'WITHSCORES')[2]
+  return due and math.max(math.ceil(due - now), 1)
+end

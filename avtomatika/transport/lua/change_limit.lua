@@ -1,0 +1,40 @@
+-- Sets a limit or removes it, pauses it or resumes it, and lets messages start that waited for it.
+--
+-- KEYS: queues, bell, limits of flow control.
+-- ARGV: limit, 'set', 'pause', 'remove' or 'resume'; to set its values (JSON), to pause who pauses it.
+-- Returns 1, or 0 if it was not set or not paused.
+
+expect('stream', KEYS[2])
+local prefix, known = string.sub(KEYS[1], 1, -7), redis.call('HGET', KEYS[3], ARGV[1])
+for _, name in ipairs({'stopped', 'due'}) do expect('zset', prefix .. 'flow:' .. name) end
+local values, action = known and cjson.decode(known) or {}, ARGV[2]
+if action == 'resume' and not values.paused or action == 'remove' and not known then return 0 end
+
+local function is_empty(table) return next(table) == nil end
+
+if action == 'pause' then
+  local clock = redis.call('TIME')
+  values.paused_ms = values.paused_ms or clock[1] * 1000 + math.floor(clock[2] / 1000)
+  values.paused = values.paused or ARGV[3]
+elseif action == 'resume' then
+  values.paused, values.paused_ms = nil, nil
+else
+  local paused, paused_ms = values.paused, values.paused_ms
+  values = action == 'set' and cjson.decode(ARGV[3]) or {}
+  values.paused, values.paused_ms = paused, paused_ms
+end
+if is_empty(values) then
+  redis.call('HDEL', KEYS[3], ARGV[1])
+else
+  redis.call('HSET', KEYS[3], ARGV[1], cjson.encode(values))
+  local queues = redis.call('HGETALL', KEYS[1])
+  for index = 1, #queues, 2 do
+    local traits = queues[index + 1]
+    if string.find(traits, 'x', 1, true) and not string.find(traits, 'w', 1, true) then
+      redis.call('HSET', KEYS[1], queues[index], traits .. 'w')
+    end
+  end
+end
+wake(prefix, ARGV[1])
+redis.call('XADD', KEYS[2], 'MAXLEN', 1, '*', 'limit', ARGV[1])
+return 1
