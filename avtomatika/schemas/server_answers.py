@@ -227,7 +227,7 @@ class Points(TypedDict):
 
 
 class Overview(TypedDict):
-    """What happens now, what happened, and what is wrong."""
+    """The figures of now, of the last hour and day, and the problems."""
 
     now: Figures
     hour: Annotated[Points, "60 minutes"]

@@ -4,8 +4,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from time import monotonic
 
+from redis.exceptions import ResponseError
+
 from avtomatika.errors import UnavailableError
-from avtomatika.transport import Reading, RedisClient, info_fields, none_refused
+from avtomatika.transport import Reading, RedisClient, info_fields
+from avtomatika.transport.connection.redis_client import as_dict
 
 from .scripts import server_errors
 from .server_part import ServerPart
@@ -19,14 +22,16 @@ class ServerInfo:
     """*aof* is ``off``, ``no``, ``everysec``, ``always``, or ``on`` if the server does not report its appendfsync.
 
     Memory is in bytes; *maxmemory* 0 means no limit. *eviction* is the maxmemory-policy. *kind* is Redis or Valkey.
+    *min_replicas* is its min-replicas-to-write. Of a server that refuses INFO, the version is empty.
     """
 
-    version: str
-    aof: str
-    used_memory: int
-    maxmemory: int
+    version: str = ""
+    aof: str = "unknown"
+    used_memory: int = 0
+    maxmemory: int = 0
     eviction: str = "noeviction"
     replicas: int = 0
+    min_replicas: int = 0
     kind: str = "Valkey"
 
     def check_room(self) -> None:
@@ -47,16 +52,19 @@ class ServerInfoReader(ServerPart):
 
     def read_info(self) -> Reading[ServerInfo]:
         """The reading of :meth:`info`, in one round trip."""
-        text, fsync = yield [("INFO", "default"), ("CONFIG", "GET", "appendfsync")]
-        info = info_fields(*none_refused([text]))
-        known = fsync[1].decode() if isinstance(fsync, list) and fsync else "on"  # hosted servers forbid CONFIG
+        text, settings = yield [("INFO", "default"), ("CONFIG", "GET", "appendfsync", "min-replicas-to-write")]
+        if isinstance(text, ResponseError):  # hosted servers may refuse both
+            return ServerInfo()
+        info = info_fields(text)
+        known = {} if isinstance(settings, ResponseError) else as_dict(settings)
         return ServerInfo(
             version=info.get("valkey_version") or info["redis_version"],
-            aof=known if info.get("aof_enabled") == "1" else "off",
-            used_memory=int(info["used_memory"]),
-            maxmemory=int(info["maxmemory"]),
-            eviction=info["maxmemory_policy"],
+            aof=known.get(b"appendfsync", b"on").decode() if info.get("aof_enabled") == "1" else "off",
+            used_memory=int(info.get("used_memory", 0)),
+            maxmemory=int(info.get("maxmemory", 0)),
+            eviction=info.get("maxmemory_policy", "noeviction"),
             replicas=int(info.get("connected_slaves", 0)),
+            min_replicas=int(known.get(b"min-replicas-to-write", 0)),
             kind="Valkey" if "valkey_version" in info else "Redis",
         )
 
@@ -65,8 +73,10 @@ class ServerInfoReader(ServerPart):
         if monotonic() - self._checked < 1:
             return
         with server_errors():
-            memory = self._server.info("memory")
-        _check_room(int(memory["used_memory"]), int(memory["maxmemory"]))
+            [text] = self._server.pipeline([("INFO", "memory")])
+        if not isinstance(text, ResponseError):
+            memory = info_fields(text)
+            _check_room(int(memory["used_memory"]), int(memory.get("maxmemory", 0)))
         self._checked = monotonic()
 
 
@@ -122,6 +132,8 @@ def check_server(server: ServerInfo) -> list[Finding]:
 
 
 def _version(server: ServerInfo) -> Finding:
+    if not server.version:
+        return Finding("server", HealthState.WARNING, "it refuses INFO: its version, memory and eviction are unknown")
     text = f"{server.kind} {server.version}"
     if server.kind == "Redis" and int(server.version.split(".")[0]) < _OLDEST_REDIS:
         return Finding("server", HealthState.FAULT, f"{text} is not supported: use Redis 7 or newer, or Valkey")
@@ -150,5 +162,10 @@ def _memory(server: ServerInfo) -> Finding:
 
 
 def _replicas(server: ServerInfo) -> Finding:
-    text = f"{server.replicas}: a failover loses writes that have not reached the new primary"
+    if server.min_replicas:
+        text = (
+            f"{server.replicas}, and at least {server.min_replicas} for a write: a failover loses a few seconds at most"
+        )
+        return Finding("replicas", HealthState.OK, text)
+    text = f"{server.replicas}: a primary that is cut off accepts writes that are lost. Set min-replicas-to-write 1"
     return Finding("replicas", HealthState.WARNING, text)

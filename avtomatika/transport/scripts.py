@@ -21,19 +21,20 @@ class Script:
     text: str
     #: SHA-1 of the text, by which the server knows it. Not used for security.
     sha: str
+    writes: bool = True
 
 
-def load_script(name: str, *parts: str, folder: Path = _FOLDER, allow_oom: bool = True) -> Script:
+def load_script(name: str, *parts: str, folder: Path = _FOLDER, allow_oom: bool = True, writes: bool = True) -> Script:
     """Load *name* and the *parts* it uses from *folder*; parts may also be those of the transport.
 
     With *allow_oom* the script also runs on a server that is out of memory: for scripts that complete or free
-    something. The server rejects any other script before it writes.
+    something. The server rejects any other script before it writes, and one that must not write when it does.
     """
-    header = "#!lua flags=allow-oom" if allow_oom else "#!lua"
+    header = "#!lua flags=no-writes" if not writes else "#!lua flags=allow-oom" if allow_oom else "#!lua"
     files = [folder / f"{part}.lua" for part in (*parts, name)]
     sources = [(file if file.exists() else _FOLDER / file.name).read_text() for file in files]
     text = "\n".join((f"{header}\n{_CHECKS}", *sources))
-    return Script(text, sha1(text.encode(), usedforsecurity=False).hexdigest())
+    return Script(text, sha1(text.encode(), usedforsecurity=False).hexdigest(), writes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,15 +65,15 @@ CLEAN_UP = load_script("clean_up")
 DEAD_LETTER = load_script("dead_letter", *_LEASE)
 DECLARE = load_script("declare", allow_oom=False)
 DELETE_QUEUE = load_script("delete_queue", *_LEASE, "entry")
-EXPIRED_QUEUES = load_script("expired_queues")
-LOCATE = load_script("locate")
+EXPIRED_QUEUES = load_script("expired_queues", writes=False)
+LOCATE = load_script("locate", writes=False)
 MOVE_DELAYED = load_script("move_delayed")
 PAUSE = load_script("pause")
 PLACE = load_script("place", "slots")
 PUBLISH = load_script("publish", "ttl", allow_oom=False)
 PUBLISH_MANY = load_script("settle", *_LEASE, "ttl", allow_oom=False)
 PURGE = load_script("purge")
-QUEUE_STATS = load_script("queue_stats")
+QUEUE_STATS = load_script("queue_stats", writes=False)
 READ_FANOUT = load_script("read_fanout", "entry")
 READ_LIMITS = load_script("read_limits", "slots")
 RECLAIM = load_script("reclaim", *_LEASE, "entry", "heartbeat")

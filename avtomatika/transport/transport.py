@@ -21,7 +21,7 @@ from .connection.addresses import (
     split_parameters,
     with_login,
 )
-from .connection.redis_client import RedisClient, as_dict
+from .connection.redis_client import WAIT, RedisClient, as_dict
 from .consuming.event_loop import EventLoopConsumer
 from .errors import CHANNEL_ERRORS, CONNECTION_ERRORS, is_wrong_type
 from .keys import earliest
@@ -119,17 +119,19 @@ class Transport(virtual.Transport):
             self._event_loop.forget(channel)
 
     def _connect(self) -> RedisClient:
-        return self._connect_within(self.options.socket_timeout, self.options.socket_connect_timeout)
+        options = self.options
+        return self._connect_within(self._url, options.socket_timeout, options.socket_connect_timeout)
 
     def _connect_lease_renewer(self, liveness: Liveness) -> RedisClient:
         """Connect with a timeout shorter than the lease. RESP3 allows a subscribed connection to send other
         commands."""
         limit = min(self.options.socket_timeout, self.options.lease_seconds / 3)
-        return self._connect_within(limit, limit, protocol=3, redis_connect_func=liveness.connected)
+        url, _ = split_parameters(self._url, WAIT.__eq__)  # a lease matters to the primary alone
+        return self._connect_within(url, limit, limit, protocol=3, redis_connect_func=liveness.connected)
 
-    def _connect_within(self, timeout_seconds: float, connect_seconds: float, **settings: Any) -> RedisClient:
+    def _connect_within(self, url: str, timeout_seconds: float, connect_seconds: float, **settings: Any) -> RedisClient:
         return RedisClient.connect(
-            self._url,
+            url,
             tls=self._tls,
             credential_provider=self._credential_provider,
             max_connections=self.options.max_connections,

@@ -22,6 +22,7 @@ from redis.exceptions import (
 from avtomatika.transport.errors import is_wrong_type
 from avtomatika.transport.scripts import Argument, Call
 
+from .addresses import split_parameters
 from .cluster import SlotConnection
 from .connect import SOCKET_TIMEOUT_SECONDS, connect
 from .pool import MAX_CONNECTIONS, Pool
@@ -36,6 +37,8 @@ Reading: TypeAlias = Generator[Sequence[Command], Any, T]
 _REDIRECTIONS = (ReadOnlyError, AskError, TryAgainError, ClusterDownError)
 #: How other such errors start: of a blocked command, and of a script while its slot moves.
 _UNBLOCKED = ("UNBLOCKED", "Script attempted to access a non local key")
+#: Parameter of a URL, and how long to wait for replicas, in milliseconds.
+WAIT, _WAIT_MS = "wait_replicas", 2000
 #: Approximate size of each write to the socket.
 _PIECE_BYTES = 64 * 1024
 #: How an error of a command starts that does not name the key of an unexpected type; those of scripts do.
@@ -45,17 +48,22 @@ _UNNAMED_KEY = "WRONGTYPE Operation"
 class RedisClient:
     """Threads may share it; each command uses a connection exclusively."""
 
-    def __init__(self, client: Redis, *, max_connections: int = MAX_CONNECTIONS) -> None:
-        """Use *client* as connection factory, with a separate pool."""
+    def __init__(self, client: Redis, *, max_connections: int = MAX_CONNECTIONS, wait_replicas: int = 0) -> None:
+        """Use *client* as connection factory, with a separate pool.
+
+        Scripts that write raise ConnectionError unless *wait_replicas* replicas confirm that they have the writes.
+        """
         seconds = client.connection_pool.connection_kwargs.get("socket_timeout") or SOCKET_TIMEOUT_SECONDS
         self.pool = Pool(client, max_connections=max_connections, wait_seconds=2 * seconds)
+        self._wait_replicas = wait_replicas
 
     @classmethod
     def connect(cls, url: str, *, max_connections: int = MAX_CONNECTIONS, **options: Any) -> Self:
-        """Return a client with its own pool; sends nothing yet. *options* are those of
-        :func:`.connect.connect`."""
+        """Return a client with its own pool; sends nothing yet. *options* are those of :func:`.connect.connect`; the
+        parameter ``wait_replicas`` of *url* is the constructor's."""
+        url, waits = split_parameters(url, WAIT.__eq__)
         client = connect(url, max_connections=max_connections, **options)
-        return cls(client, max_connections=max_connections)
+        return cls(client, max_connections=max_connections, wait_replicas=_read_count(waits.get(WAIT, "0")))
 
     @property
     def connections(self) -> int:
@@ -64,6 +72,8 @@ class RedisClient:
 
     def run(self, call: Call) -> Any:
         """Run one script and return its reply. Raises the server's errors."""
+        if self._wait_replicas and call.script.writes:
+            return self.run_each([call])[0]
         try:
             try:
                 return self.execute(call.command)
@@ -80,11 +90,13 @@ class RedisClient:
         *on_sent* is called before the replies are read, unless sending failed.
         """
         commands = [call.command if isinstance(call, Call) else call for call in calls]
-        answers = self.pipeline(commands, on_sent=on_sent)
+        writes = any(isinstance(call, Call) and call.script.writes for call in calls)
+        waits = self._wait_replicas if writes else 0
+        answers = self.pipeline(commands, on_sent=on_sent, wait_replicas=waits)
         refused = {index: calls[index] for index, answer in enumerate(answers) if isinstance(answer, ResponseError)}
         scripts = {index: call for index, call in refused.items() if isinstance(call, Call)}
         unknown = [index for index in scripts if isinstance(answers[index], NoScriptError)]
-        again = self.pipeline([scripts[index].command_with_text for index in unknown])
+        again = self.pipeline([scripts[index].command_with_text for index in unknown], wait_replicas=waits)
         for index, answer in zip(unknown, again, strict=True):
             answers[index] = answer
         for index, call in scripts.items():
@@ -127,11 +139,20 @@ class RedisClient:
         return none_refused(answers)
 
     def pipeline(
-        self, commands: Sequence[Sequence[Argument]], *, on_sent: Callable[[], object] | None = None
+        self,
+        commands: Sequence[Sequence[Argument]],
+        *,
+        on_sent: Callable[[], object] | None = None,
+        wait_replicas: int = 0,
     ) -> list[Any]:
-        """Send *commands* in one round trip; return each raw reply, or the server's error."""
+        """Send *commands* in one round trip; return each raw reply, or the server's error.
+
+        Raises ConnectionError, after they ran, unless *wait_replicas* replicas have their writes within 2 seconds.
+        """
         if not commands:
             return []
+        if wait_replicas:
+            commands = [*commands, ("WAIT", wait_replicas, _WAIT_MS)]
         connection = self.pool.acquire()
         answers: list[Any] = []
         try:
@@ -147,6 +168,8 @@ class RedisClient:
             self.pool.discard(connection)
             raise
         self._release(connection, *[answer for answer in answers if isinstance(answer, ResponseError)])
+        if wait_replicas and (confirmed := answers.pop()) < wait_replicas:
+            raise ConnectionError(f"{confirmed} of {wait_replicas} replicas confirmed what was written")
         return answers
 
     def read_together(self, *readings: Reading[T]) -> list[T]:
@@ -178,6 +201,12 @@ class RedisClient:
                     connection.owner.forget(refusal)
                 raise ConnectionError(f"the server is not the primary of these keys any more: {refusal}") from refusal
         self.pool.release(connection)
+
+
+def _read_count(text: str) -> int:
+    if not (text.isascii() and text.isdigit()):
+        raise ValueError(f"{WAIT} in a URL must be a number of replicas, not {text!r}")
+    return int(text)
 
 
 def together(*readings: Reading[T]) -> Reading[list[T]]:

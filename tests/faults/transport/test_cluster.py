@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from time import monotonic
@@ -13,6 +15,7 @@ from avtomatika.transport.keys import PREFIX
 
 from ...support.cluster import Cluster
 from ...support.waiting import wait_until
+from . import queues
 from .traffic import under_way
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(120)]
@@ -38,6 +41,26 @@ def test_a_killed_primary_is_replaced_and_at_most_the_lag_is_lost(
 
         assert [number for number in scene.lost if scene.ledger.confirmed[number] < killed - LAG_SECONDS] == []
         assert scene.traffic.errors
+
+
+def test_a_killed_primary_loses_nothing_that_a_replica_confirmed(
+    make_server: Callable[..., Any], tmp_path: Path
+) -> None:
+    cluster = Cluster(make_server, primaries=3, has_replicas=True)
+    primary = cluster.owner_of(PREFIX)
+    replica = cluster.replica_of(primary)
+    with under_way(primary.url, tmp_path, way=f"{cluster.kombu_url}?wait_replicas=1") as scene:
+        os.kill(primary.pid, signal.SIGSTOP)  # while it stands still, its last writes are on their way
+        primary.kill()
+        wait_until(lambda: cluster.owner_of(PREFIX) is replica, 30, "the failover")
+        confirmed = len(scene.ledger.confirmed)
+        scene.traffic.stop()  # there is no replica that could confirm more
+        scene.url = replica.url
+        wait_until(lambda: queues.waiting(replica.url) == 0, 60, "an empty queue")
+        scene.tell("a primary is killed whose replica confirms each write")
+
+        assert scene.lost == []
+        assert confirmed >= 100
 
 
 def test_a_primary_that_hands_over_loses_nothing(make_server: Callable[..., Any], tmp_path: Path) -> None:
