@@ -172,6 +172,7 @@ def export(api: Client, job_id: str, output: Path | None) -> None:
 @click.option(
     "--expires-in", type=float, metavar="SECONDS", help="Seconds until the link expires.  [default: 604800, a week]"
 )
+@click.option("--recipient", metavar="CLIENT", help="With --link: the client that it is for.")
 @or_many(lambda _: "approve")
 @click.argument("decision", required=False)
 @click.argument("pairs", metavar="[FIELD=VALUE]...", nargs=-1)
@@ -184,6 +185,7 @@ def approve(
     comment: str | None,
     link: bool,
     expires_in: float | None,
+    recipient: str | None,
     as_json: bool,
 ) -> None:
     """Answer the approval that a job waits for, or approve all jobs that match.
@@ -192,7 +194,7 @@ def approve(
     text, or JSON as FIELD:=VALUE.
     """
     if link:
-        made = api.approval_link(job_id, expires_in=expires_in)
+        made = api.approval_link(job_id, expires_in=expires_in, recipient=recipient)
         print_json(made) if as_json else click.echo(made["url"])
     elif decision is not None:
         data = uploaded_data(api, pairs) if pairs else None

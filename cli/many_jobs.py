@@ -29,6 +29,7 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
     filter_option("--since", "created_after", metavar="TIME", help=f"Only jobs created since: {_AGES}."),
     filter_option("--until", "created_before", metavar="TIME", help="Only jobs created before, as --since."),
     filter_option("--text", help="Only jobs with this text in their error."),
+    click.option("--mine", is_flag=True, help="Only jobs whose approval names you or one of your roles."),
 )
 _CHOICES = (
     click.option("--dry-run", is_flag=True, help="Print how many jobs match, and change nothing."),

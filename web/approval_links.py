@@ -13,10 +13,12 @@ _PURPOSE = "approval"
 
 @dataclass(frozen=True, slots=True)
 class ApprovalLink:
-    """A link to one approval, identified by *token*: it does not decide a later approval of the same job."""
+    """A link to one approval, identified by *token*: it does not decide a later approval of the same job. *recipient*
+    is whom it is for, if that is known."""
 
     token: str
     expires_ms: int
+    recipient: str = ""
 
     @property
     def job_id(self) -> str:
@@ -24,7 +26,7 @@ class ApprovalLink:
 
     def sealed(self, secret: GroupSecret) -> str:
         """Return the signed link for the URL."""
-        return seal(secret, _PURPOSE, [self.token, self.expires_ms])
+        return seal(secret, _PURPOSE, [self.token, self.expires_ms, self.recipient])
 
     @classmethod
     def opened(cls, sealed: str, secret: GroupSecret, *, now_ms: float) -> Self:

@@ -9,7 +9,7 @@ from avtomatika.tokens import ClientAccount, Clients
 
 from .services import services
 
-_READING = frozenset({"GET", "HEAD", "OPTIONS"})
+READING = frozenset({"GET", "HEAD", "OPTIONS"})
 #: Endpoints that change nothing but the caller's own login.
 _HARMLESS = frozenset({"login-links.create_login_link"})
 
@@ -22,7 +22,7 @@ def guard(clients: Clients, *, public: frozenset[str]) -> Callable[[], None]:
         if request.endpoint is not None and request.blueprint not in public:
             g.caller = clients.identify(token_of(request))
             services().limits.count_request(g.caller)
-            if g.caller.is_read_only and request.method not in _READING and request.endpoint not in _HARMLESS:
+            if g.caller.is_read_only and request.method not in READING and request.endpoint not in _HARMLESS:
                 raise ForbiddenError(f"{g.caller.name} may look at everything but change nothing")
 
     return authenticate

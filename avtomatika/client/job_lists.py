@@ -16,7 +16,8 @@ class JobFilter(TypedDict, total=False):
     """Filters for jobs; a job must match all of them, one of several statuses, and every label (``name=value``).
 
     Times of creation are RFC 3339, a datetime with a time zone, or an age: a timedelta or text such as ``1d``. *text*
-    is a part of the code or message of the error, or of the question. *client* is for operators.
+    is a part of the code or message of the error, or of the question. *client* is for operators. *mine* are jobs whose
+    approval names this client or one of its roles.
     """
 
     status: str | Sequence[str] | None
@@ -28,6 +29,7 @@ class JobFilter(TypedDict, total=False):
     created_after: str | datetime | timedelta | None
     created_before: str | datetime | timedelta | None
     text: str | None
+    mine: bool
 
 
 def jobs(

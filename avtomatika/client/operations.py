@@ -184,13 +184,16 @@ def signal(
     return json_answer(answers.SentSignal, Request("POST", path, json=body))
 
 
-def approval_link(job_id: str, *, expires_in: float | timedelta | None = None) -> Steps[answers.ApprovalLink]:
+def approval_link(
+    job_id: str, *, expires_in: float | timedelta | None = None, recipient: str | None = None
+) -> Steps[answers.ApprovalLink]:
     """Create a link to a page on which its holder can decide the approval without a token.
 
-    It expires in *expires_in* seconds, by default in a week, and never later than the approval. Raises
-    ConflictError if the job waits for no approval.
+    It expires in *expires_in* seconds, by default in a week, and never later than the approval. *recipient* is whom it
+    is for: a client that may decide, if the approval names some. Raises ConflictError if the job waits for no approval.
     """
-    body = {} if expires_in is None else {"expires_in": seconds(expires_in)}
+    body: dict[str, Any] = {"recipient": recipient}
+    body |= {} if expires_in is None else {"expires_in": seconds(expires_in)}
     return json_answer(answers.ApprovalLink, Request("POST", f"{job_path(job_id)}/approval-link", json=body))
 
 

@@ -105,6 +105,8 @@ class JobWait(TypedDict):
     message: Annotated[str | None, "the question"]
     decisions: Annotated[list[str] | None, "the possible decisions"]
     form: Annotated[dict[str, Any] | None, "JSON Schema of the data that a decision or a signal must have"]
+    assignees: Annotated[list[str], "only these clients, and those with `role`, may decide, if there are any"]
+    role: str | None
     signal: str | None
     child_id: str | None
 

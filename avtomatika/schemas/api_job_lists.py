@@ -54,6 +54,9 @@ class JobFilterSchema(Strict):
         validate=Length(1, 200),
         metadata=about("part of the code or message of the error, or of the question, without regard to case (ASCII)"),
     )
+    mine = fields.Boolean(
+        load_default=False, metadata=about("jobs whose approval names the caller or one of its roles")
+    )
 
 
 class JobListQuerySchema(JobFilterSchema):

@@ -254,6 +254,11 @@ class LinkRequestSchema(Strict):
             "default": LINK_SECONDS,
         },
     )
+    recipient = fields.String(
+        **OPTIONAL,
+        validate=Length(1, 64),
+        metadata=about("whom it is for: a client that may decide, if the approval names some"),
+    )
 
 
 class LoginLinkRequestSchema(Strict):

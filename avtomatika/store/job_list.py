@@ -122,7 +122,7 @@ def _call(
     """Return the call that continues after a job; without a *limit* it counts."""
     alternatives = [keys.by_status(status) for status in dict.fromkeys(wanted.statuses)]
     text = (wanted.text or "").encode().lower()
-    reads_records = by == "blueprint" or wanted.state is not None or text != b""
+    reads_records = by == "blueprint" or wanted.state is not None or text != b"" or wanted.decider != ()
     args = [
         created,
         last_id,
@@ -136,6 +136,7 @@ def _call(
         text,
         by,
         "1" if wanted.oldest_first else "",
+        " ".join(wanted.decider),
         *fields,
     ]
     return Call(LIST_JOBS, [*alternatives, *_indexes(keys, wanted)] or [keys.by_all()], args)

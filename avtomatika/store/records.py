@@ -14,6 +14,7 @@ from avtomatika.core.explain.waiting import waiting_for
 from avtomatika.core.frozen import dataclass
 from avtomatika.core.job import Branches, Job, JobStatus, Json, Parent, Task, WaitRecord
 from avtomatika.core.job_request import dump_request, load_request
+from avtomatika.core.machine.waits import may_decide
 from avtomatika.core.placement.selection import Needs
 from avtomatika.core.retry import RetryPolicy
 from avtomatika.core.texts import shortened
@@ -47,7 +48,8 @@ class JobFilter:
 
     A job must have one of the statuses and all of *labels*, which are (name, value), and be created at or after
     *created_after_ms* and before *created_before_ms*. *text* must be part of the code or the message of its error, or
-    of the question of its approval; the case of ASCII letters is ignored. *archived* lists the jobs of the archive too.
+    of the question of its approval; the case of ASCII letters is ignored. *decider* are the name and the roles of a
+    client whom its approval must name. *archived* lists the jobs of the archive too.
     """
 
     client: str | None = None
@@ -59,6 +61,7 @@ class JobFilter:
     created_after_ms: int | None = None
     created_before_ms: int | None = None
     text: str | None = None
+    decider: tuple[str, ...] = ()
     limit: int = 50
     cursor: str | None = None
     oldest_first: bool = False
@@ -79,6 +82,10 @@ class JobFilter:
             and (self.state is None or job.current_state == self.state)
             and (self.skill is None or job.skill == self.skill)
             and all(job.labels.get(name) == value for name, value in self.labels)
+            and (
+                not self.decider
+                or (job.wait is not None and may_decide(job.wait.details, self.decider[0], self.decider[1:]))
+            )
             and (not self.text or any(_contains(each, self.text) for each in texts))
         )
 

@@ -23,13 +23,15 @@ ROLES = ("client", "operator", "viewer")
 
 @dataclass(frozen=True, slots=True)
 class ClientAccount:
-    """A client that may create jobs. *params* are other keys of its section, for handlers (``client.params``)."""
+    """A client that may create jobs. *roles* are those that approvals name, *params* are other keys of its section, for
+    handlers (``client.params``)."""
 
     name: str
     role: str = "client"
     plan: str | None = None
     monthly_attempts: int | None = None
     rate_limit: RateLimit | None = None
+    roles: tuple[str, ...] = ()
     params: Mapping[str, Json] = field(default_factory=dict)
 
     @property
@@ -115,6 +117,9 @@ def _add(name: str, section: Any, known: _Known) -> None:
     params = dict(section)
     hashes = section_hashes(name, params.pop("token", None), params.pop("token_sha256", None))
     role, plan = params.pop("role", "client"), params.pop("plan", None)
+    roles = params.get("roles", [])
+    are_names = isinstance(roles, list) and all(isinstance(each, str) and is_name(each) for each in roles)
+    require(are_names, name, "roles", roles, "a list of names")
     attempts, rate = params.pop("monthly_attempts", None), params.pop("rate_limit", None)
     require(role in ROLES, name, "role", role, f"one of {', '.join(ROLES)}")
     require(plan is None or isinstance(plan, str), name, "plan", plan, "text")
@@ -128,4 +133,4 @@ def _add(name: str, section: Any, known: _Known) -> None:
         limit = None if rate is None else RateLimit.parse(rate)
     except ValueError as error:
         raise SettingsError(f"rate_limit of [{name}] {error}") from None
-    known.update(dict.fromkeys(hashes, ClientAccount(name, role, plan, attempts, limit, params)))
+    known.update(dict.fromkeys(hashes, ClientAccount(name, role, plan, attempts, limit, tuple(roles), params)))

@@ -5,6 +5,9 @@ from typing import Any
 from flask import url_for
 
 from avtomatika.core.explain.waiting import waiting_for
+from avtomatika.core.job import Job, WaitRecord
+from avtomatika.core.machine.waits import deciders, may_decide
+from avtomatika.errors import ForbiddenError, InvalidRequestError
 from avtomatika.schemas import answers
 from avtomatika.schemas.api_requests import ApprovalSchema, LinkRequestSchema
 from avtomatika.schemas.job_view import JobView
@@ -19,12 +22,26 @@ from .jobs import callers_job
 routes = Routes("approvals", __name__, url_prefix="/api/v1/jobs", description="Decide approvals")
 
 
+def job_to_decide(job_id: str) -> Job:
+    """Return a job whose approval the caller may decide. Raises ForbiddenError if it is for others."""
+    job = callers_job(job_id, is_decided=True)
+    check_decider(job)
+    return job
+
+
+def check_decider(job: Job) -> None:
+    """Raise ForbiddenError if the approval of *job* names other clients than the caller."""
+    details = job.wait.details if job.wait is not None else {}
+    if (who := deciders(details)) and not may_decide(details, caller().name, caller().roles):
+        raise ForbiddenError(f"only {who} may decide this approval")
+
+
 @routes.post("/<job_id>/approve")
 @routes.arguments(ApprovalSchema)
 @routes.response(200, answers.Job)
 def approve_job(made: dict[str, Any], job_id: str) -> JobView:
     """Decide the approval that a job waits for; the first decision counts"""
-    job = callers_job(job_id)
+    job = job_to_decide(job_id)
     services().store.decide(job, made["decision"], by=caller().name, comment=made["comment"], data=made["data"])
     return updated_view(job)
 
@@ -34,11 +51,20 @@ def approve_job(made: dict[str, Any], job_id: str) -> JobView:
 @routes.response(200, answers.ApprovalLink)
 def make_link(wanted: dict[str, Any], job_id: str) -> dict[str, Any]:
     """Create a link with which its holder can decide the approval without a token"""
-    job = callers_job(job_id)
+    job = callers_job(job_id, is_decided=True)
     asked, waiting = services().store.approval(job), waiting_for(job)
     expires_ms = services().store.clock.now_ms() + round(wanted["expires_in"] * 1000)
     if waiting is not None and waiting.until_ms is not None:
         expires_ms = min(expires_ms, waiting.until_ms)
-    link = ApprovalLink(asked.token, expires_ms)
+    link = ApprovalLink(asked.token, expires_ms, _recipient(asked, wanted["recipient"]))
     url = url_for("approval-page.show_question", link=link.sealed(services().store.keyring.secret), _external=True)
     return {"url": url, "expires_ms": expires_ms}
+
+
+def _recipient(asked: WaitRecord, name: str | None) -> str:
+    """Return the person that a link is for: one of those who may decide, by default the caller."""
+    who, name = deciders(asked.details), name or (caller().name if deciders(asked.details) else "")
+    account = services().clients.get(name)
+    if who and not may_decide(asked.details, name, () if account is None else account.roles):
+        raise InvalidRequestError(f"the link must be for {who}", fields={"recipient": [f"must be {who}"]})
+    return name

@@ -70,7 +70,7 @@ def updated_view(job: Job) -> JobView:
         UnavailableError, TooManyRequestsError
     ):  # the request cannot be held; the job processes the signal anyway
         hold(job, _WAIT_SECONDS)
-    job = callers_job(job.id)
+    job = services().store.load(job.id) or job
     return JobView(job, services().store.live_state(job))
 
 

@@ -10,6 +10,7 @@ from avtomatika.core.job import Job, JobStatus
 from avtomatika.errors import (
     AvtomatikaError,
     ConflictError,
+    ForbiddenError,
     InvalidRequestError,
     NotFoundError,
     UnreadableRecordError,
@@ -21,8 +22,9 @@ from avtomatika.store import JobFilter, UnreadableJob
 from ..auth import caller
 from ..routes import Routes
 from ..services import services
+from .approvals import check_decider
 from .control import rerun_each
-from .jobs import job_filter
+from .jobs import is_visible, job_filter
 
 routes = Routes("job-actions", __name__, url_prefix="/api/v1/jobs", description="Act on many jobs")
 
@@ -88,10 +90,16 @@ def _parts(ids: Sequence[str] | None, filtered: JobFilter | None) -> Iterator[tu
 
 def _obstacle(job_id: str, job: Job | None, statuses: Sequence[str]) -> AvtomatikaError | None:
     """Return the reason why the action does not apply to a job."""
-    if job is None or not (caller().is_operator or job.client == caller().name):
+    is_decided = statuses == APPLICABLE["approve"]
+    if job is None or not is_visible(job, is_decided=is_decided):
         return NotFoundError("job", job_id)
     if isinstance(job, UnreadableJob):
         return UnreadableRecordError(job_id, job.reason)
+    try:
+        if is_decided:
+            check_decider(job)
+    except ForbiddenError as error:
+        return error
     return None if job.status in statuses else ConflictError(f"the job is {job.status}")
 
 

@@ -10,6 +10,7 @@ from werkzeug.exceptions import ClientDisconnected
 from avtomatika.core.explain.why import explain
 from avtomatika.core.graph.job_path import JobPath
 from avtomatika.core.job import Job, RecordedEntry
+from avtomatika.core.machine.waits import may_decide
 from avtomatika.core.names import JOB_ID
 from avtomatika.errors import NotFoundError
 from avtomatika.schemas import answers
@@ -21,7 +22,7 @@ from avtomatika.schemas.responses import dump
 from avtomatika.store import JobCounts, JobFilter
 from avtomatika.store.job_watcher import Follower
 
-from ..auth import caller, require_operator
+from ..auth import READING, caller, require_operator
 from ..connections import connection_of, is_disconnected
 from ..graphs import graph_response
 from ..routes import Routes
@@ -94,12 +95,14 @@ def show_path(wanted: dict[str, Any], job_id: str) -> Response:
 def job_filter(wanted: dict[str, Any], **more: Any) -> JobFilter:
     """Return the filter for *wanted*, limited to the jobs that the client may see.
 
-    Raises ForbiddenError if it asks for the jobs of another client.
+    Those whose approvals the client is asked to decide (``mine``) are among them. Raises ForbiddenError if it asks for
+    the jobs of another client.
     """
     if wanted["client"] not in (None, caller().name):
         require_operator()
-    owner = wanted["client"] if caller().is_operator else caller().name
-    fields = {name: value for name, value in wanted.items() if not name.startswith("created_")}
+    owner = wanted["client"] if caller().is_operator or wanted["mine"] else caller().name
+    fields = {name: value for name, value in wanted.items() if not name.startswith("created_") and name != "mine"}
+    fields["decider"] = (caller().name, *caller().roles) if wanted["mine"] else ()
     times = {f"{name}_ms": _epoch_ms(wanted[name]) for name in ("created_after", "created_before")}
     return JobFilter(**{**fields, "client": owner, "labels": tuple(wanted["labels"]), **times, **more})
 
@@ -124,12 +127,13 @@ def hold(job: Job, seconds: float, *, streamed_after: int | None = None) -> None
         raise ClientDisconnected
 
 
-def callers_job(job_id: str) -> Job:
-    """Return a job that the client may see. A job of another client is reported like one that does not exist."""
+def callers_job(job_id: str, *, is_decided: bool = False) -> Job:
+    """Return a job that the client may see, or change; with *is_decided*, whose approval it may decide. A job of
+    another client is reported like one that does not exist."""
     job = services().store.load(checked_id(job_id))
     if job is None:
         raise NotFoundError("job", job_id)
-    check_visible(job)
+    check_visible(job, is_decided=is_decided)
     return job
 
 
@@ -140,10 +144,17 @@ def checked_id(job_id: str) -> str:
     return job_id
 
 
-def check_visible(job: Job) -> None:
+def check_visible(job: Job, *, is_decided: bool = False) -> None:
     """Raise NotFoundError for a job that the client may not see."""
-    if not (caller().is_operator or job.client == caller().name):
+    if not is_visible(job, is_decided=is_decided or request.method in READING):
         raise NotFoundError("job", job.id)
+
+
+def is_visible(job: Job, *, is_decided: bool) -> bool:
+    """Return True for a job of the client, for an operator, and with *is_decided* for those who decide its approval."""
+    if caller().is_operator or job.client == caller().name:
+        return True
+    return is_decided and job.wait is not None and may_decide(job.wait.details, caller().name, caller().roles)
 
 
 def whole_history(job_id: str) -> Iterator[RecordedEntry]:

@@ -1,6 +1,7 @@
 """``/approve``: the page on which the holder of a link sees the question and decides. Opening it decides nothing."""
 
 from http import HTTPStatus
+from typing import Any
 
 from flask import Response, request
 
@@ -25,7 +26,8 @@ _LONGEST_NAME = 64
 def show_question() -> Response:
     """Show the question"""
     sealed = request.args.get("link", "")
-    return _question(_waiting_job(_link(sealed)), sealed)
+    link = _link(sealed)
+    return _question(_waiting_job(link), sealed, recipient=link.recipient)
 
 
 @routes.post("")
@@ -40,10 +42,10 @@ def decide() -> Response:
         if len(comment) > LONGEST_COMMENT:
             raise InvalidRequestError(f"The comment has {len(comment)} characters; at most {LONGEST_COMMENT} are kept.")
         data = decision_data(services().store.approval(job, link.token), request.form)
-        by = f"link: {name}"
+        by = f"link for {link.recipient}: {name}" if link.recipient else f"link: {name}"
         services().store.decide(job, decision, by=by, comment=comment or None, data=data, token=link.token)
     except InvalidRequestError as error:
-        return _question(job, sealed, fault=str(error))
+        return _question(job, sealed, recipient=link.recipient, fault=str(error))
     return page("decided.html", decision=decision, name=name)
 
 
@@ -69,14 +71,13 @@ def _waiting_job(link: ApprovalLink) -> Job:
     return job
 
 
-def _question(job: Job, sealed: str, *, fault: str | None = None) -> Response:
+def _question(job: Job, sealed: str, *, recipient: str, fault: str | None = None) -> Response:
     status = HTTPStatus.OK if fault is None else HTTPStatus.UNPROCESSABLE_ENTITY
     asked, form = waiting_for(job), request.form
     schema = None if asked is None else asked.form
     fields = () if schema is None else fields_of(schema, None if fault is None else form)
-    return page(
-        "approval.html", status=status, job=job, asked=asked, fields=fields, link=sealed, fault=fault, given=form
-    )
+    context: dict[str, Any] = {"job": job, "asked": asked, "fields": fields, "link": sealed, "recipient": recipient}
+    return page("approval.html", status=status, fault=fault, given=form, **context)
 
 
 def _name(text: str) -> str:

@@ -8,10 +8,11 @@ from flask import Response, request
 
 from avtomatika.core.explain.waiting import WaitView, waiting_for
 from avtomatika.core.job import Job, JobStatus
-from avtomatika.errors import AvtomatikaError, ConflictError, InvalidRequestError, NotFoundError
+from avtomatika.errors import AvtomatikaError, ConflictError, ForbiddenError, InvalidRequestError, NotFoundError
 from avtomatika.schemas.api_requests import LONGEST_COMMENT
 from avtomatika.store import JobFilter, Reading, UnreadableJob
 
+from ..api.approvals import job_to_decide
 from ..api.jobs import callers_job, job_filter
 from ..auth import caller
 from ..problems import status_of
@@ -38,11 +39,11 @@ def decide() -> Response:
     try:
         if len(comment) > LONGEST_COMMENT:
             raise InvalidRequestError(f"the comment has {len(comment)} characters; at most {LONGEST_COMMENT} are kept")
-        job = callers_job(form.get("job", ""))
+        job = job_to_decide(form.get("job", ""))
         decision, token = form.get("decision", ""), form.get("approval", "")
         data = decision_data(services().store.approval(job, token), form)
         services().store.decide(job, decision, by=caller().name, comment=comment or None, data=data, token=token)
-    except (ConflictError, InvalidRequestError, NotFoundError) as error:
+    except (ConflictError, ForbiddenError, InvalidRequestError, NotFoundError) as error:
         return _approvals(fault=error)
     return see_other("pages.show_approvals", decided=job.id)
 

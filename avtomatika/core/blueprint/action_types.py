@@ -55,13 +55,16 @@ class Wait:
 @dataclass(frozen=True, slots=True)
 class AwaitApproval:
     """Ask a person; the decision chooses the next state. *integration* names the channel for asking, and is only stored
-    and shown. *form* is the JSON Schema of the data that the person gives."""
+    and shown. *form* is the JSON Schema of the data that the person gives. Only *assignees*, which are clients, and
+    clients with *role* may decide, if there are any."""
 
     integration: str
     message: str
     transitions: Mapping[str, str]
     timeout_seconds: float | None = None
     form: Mapping[str, Json] | None = None
+    assignees: tuple[str, ...] = ()
+    role: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

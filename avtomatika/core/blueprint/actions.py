@@ -103,12 +103,15 @@ class Actions:
         timeout: Duration | None = None,
         *,
         form: object = None,
+        assignees: Iterable[str] = (),
+        role: str | None = None,
     ) -> Awaitable[None]:
         """Ask a person *message*; *transitions* maps the possible decisions to states.
 
         Without a decision within *timeout* (seconds or a timedelta), the transition ``timeout`` is taken; without that
         transition the job fails. *form* asks for data too: a dataclass, TypedDict, pydantic model, marshmallow schema
         or JSON Schema of an object. The next handler gets it as ``decision_data``, None if ``rejected`` without data.
+        With *assignees* (names of clients) or a *role* (of ``roles`` in clients.toml) only these clients may decide.
         """
         return self._record(
             lambda: AwaitApproval(
@@ -117,6 +120,8 @@ class Actions:
                 transitions=arguments.transitions(transitions, "await_human_approval"),
                 timeout_seconds=arguments.seconds(timeout, "await_human_approval: timeout"),
                 form=arguments.form(form, "await_human_approval: form"),
+                assignees=arguments.names(assignees, "await_human_approval: assignees"),
+                role=None if role is None else arguments.name(role, "await_human_approval: role"),
             )
         )
 

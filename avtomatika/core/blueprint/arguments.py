@@ -28,6 +28,12 @@ def name(value: object, what: str) -> str:
     return value
 
 
+def names(value: object, what: str) -> tuple[str, ...]:
+    if not isinstance(value, list | tuple | set | frozenset):
+        raise HandlerError(f"{what} must be a list of names, not {value!r}")
+    return tuple(name(each, what) for each in value)
+
+
 def text(value: object, what: str) -> str:
     if not isinstance(value, str):
         raise HandlerError(f"{what} must be text, not {value!r}")

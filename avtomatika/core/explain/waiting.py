@@ -12,8 +12,9 @@ from avtomatika.core.machine.waits import decisions
 class WaitView:
     """A wait from *since_ms* to *until_ms* (None without a limit), in milliseconds since the epoch of the server.
 
-    An approval has a *message*, the *integration* of its handler, the possible *decisions* and the JSON Schema of the
-    data that it asks for, its *form*; a *signal* has its name and form; a child has its *child_id*.
+    An approval has a *message*, the *integration* of its handler, the possible *decisions*, the JSON Schema of the data
+    that it asks for, its *form*, and those who may decide, *assignees* and clients with *role*. A *signal* has its name
+    and form, a child has its *child_id*.
     """
 
     kind: Literal["timer", "approval", "signal", "child"]
@@ -23,6 +24,8 @@ class WaitView:
     message: str | None = None
     decisions: Sequence[str] | None = None
     form: Mapping[str, Json] | None = None
+    assignees: Sequence[str] = ()
+    role: str | None = None
     signal: str | None = None
     child_id: str | None = None
 
@@ -50,6 +53,8 @@ def waiting_for(job: Job) -> WaitView | None:
                 message=details.get("message"),
                 decisions=decisions(wait) if wait.kind == "approval" else None,
                 form=details.get("form"),
+                assignees=details.get("assignees", ()),
+                role=details.get("role"),
                 signal=details.get("signal"),
             )
         case "child":

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from avtomatika.core.job import JobStatus
 from avtomatika.core.machine.timers import timers_of_job
+from avtomatika.core.machine.waits import deciders
 
 from .facts import Facts
 from .reason import Explanation, Reason, count, span, times
@@ -134,6 +135,8 @@ class _JobExplanation(Explanation):
         text = f"It has waited {self.since()} for a decision, requested by {waiting.integration!r}: {waiting.message} "
         text += f"Possible decisions: {', '.join(words)}"
         text += "." if waiting.until_ms is None else f", {self.by(waiting.until_ms)}."
+        who = deciders(self.job.wait.details) if self.job.wait is not None else None
+        text += f" Only {who} may decide." if who else ""
         return self.reason("waits_for_human", text, decisions=words, until_ms=waiting.until_ms)
 
     def _of_child(self) -> Iterator[Reason]:

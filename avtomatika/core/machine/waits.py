@@ -1,6 +1,6 @@
 """Waits for anything but tasks: a time, a person's decision, a signal (:mod:`.signals`), the end of a child job."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -48,6 +48,10 @@ def await_approval(plan: Plan, job: Job, action: AwaitApproval) -> Step:
         asked["timeout_seconds"] = action.timeout_seconds
     if action.form is not None:
         asked["form"] = action.form
+    if action.assignees:
+        asked["assignees"] = list(action.assignees)
+    if action.role is not None:
+        asked["role"] = action.role
     wait = new_wait(job, "approval", action.transitions, asked)
     timers = () if action.timeout_seconds is None else (wait_timer(plan, job, wait, action.timeout_seconds),)
     entry = HistoryEntry("approval_requested", state=wait.state, data={**asked, "decisions": decisions(wait)})
@@ -77,6 +81,17 @@ def parent_of_child(plan: Plan, job: Job) -> Parent:
 def decisions(wait: WaitRecord) -> list[str]:
     """Return the possible decisions."""
     return [outcome for outcome in wait.transitions if outcome != "timeout"]
+
+
+def may_decide(details: Mapping[str, Json], name: str, roles: Collection[str]) -> bool:
+    """Return True if an approval with *details* names the client *name* or one of its *roles*."""
+    return name in details.get("assignees", ()) or details.get("role") in roles
+
+
+def deciders(details: Mapping[str, Json]) -> str | None:
+    """Return in words who may decide; None if the approval names no one."""
+    role = details.get("role")
+    return " or ".join([*details.get("assignees", ()), *([f"clients with the role {role!r}"] if role else ())]) or None
 
 
 # ---------------------------------------------------------------- events

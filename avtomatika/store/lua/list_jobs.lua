@@ -6,7 +6,8 @@
 -- ARGV: creation (ms) and id of the job to start after ('' and '' to start with the first), number of jobs to find ('' to
 --       count), number of jobs to examine, creation (ms) of the last job ('' for no limit), number of alternative
 --       indexes, prefix of the keys of jobs, state ('' for any), text in the error or in the question of an approval, lower
---       case, as JSON and plain ('' for any), 'blueprint' or 'state' (with the plan) to count by, 1 to start with the oldest job, fields of the jobs.
+--       case, as JSON and plain ('' for any), 'blueprint' or 'state' (with the plan) to count by, 1 to start with the oldest job, name and
+--       roles of a client whom the approval must name ('' for any), fields of the jobs.
 -- Returns {creation, id, id and values of the fields of each job found..., or what is counted by and numbers}: creation and id are of
 --         the job to start the next call after, '' and '' at the end. Without ARGV[11] all jobs are counted under ''.
 
@@ -16,6 +17,7 @@ local counts = ARGV[3] == ''
 local wanted, left = tonumber(ARGV[3]), tonumber(ARGV[4])
 local alternatives, prefix, state, json_text, text = tonumber(ARGV[6]), ARGV[7], ARGV[8], ARGV[9], ARGV[10]
 local ascends = ARGV[12] == '1'
+local decider = string.match(ARGV[13], '^%S+')
 local READ = ascends and 'ZRANGE' or 'ZREVRANGE'
 
 -- Counts the jobs of an index from the one to start after, which *sign* '(' leaves out, to the last one.
@@ -38,7 +40,7 @@ for _, group in ipairs(groups) do
   if group.size < driver.size then driver = group end
 end
 if driver.size == 0 then return {'', ''} end
-if counts and #KEYS == 1 and last_id == '' and state == '' and text == '' and ARGV[11] == '' then
+if counts and #KEYS == 1 and last_id == '' and state == '' and text == '' and not decider and ARGV[11] == '' then
   return {'', '', '', tostring(count_left(KEYS[1], '('))}
 end
 
@@ -120,15 +122,29 @@ local function contains(value)
 end
 
 -- The record starts with the plan and the state. It is decoded only if the text occurs anywhere in it.
+local function names_decider(wait)
+  local details = type(wait) == 'table' and wait.details or {}
+  for role in string.gmatch(ARGV[13], ' (%S+)') do
+    if details.role == role then return true end
+  end
+  for _, name in ipairs(type(details.assignees) == 'table' and details.assignees or {}) do
+    if name == decider then return true end
+  end
+  return false
+end
+
 local function matches(id)
-  if state == '' and text == '' then return true end
+  if state == '' and text == '' and not decider then return true end
   local record = redis.call('HGET', prefix .. id, 'doc') or ''
   if state ~= '' and string.match(record, '"state":"([^"]*)"') ~= state then return false end
-  if text == '' then return true end
-  if not string.find(string.lower(record), json_text, 1, true) then return false end
+  if text == '' and not decider then return true end
+  if decider and not string.find(record, '"assignees":', 1, true) and not string.find(record, '"role":', 1, true) then return false end
+  if text ~= '' and not string.find(string.lower(record), json_text, 1, true) then return false end
   local is_json, job = pcall(cjson.decode, record)
   if not is_json or type(job) ~= 'table' then return false end
   local problem, wait = job.error, job.wait
+  if decider and not names_decider(wait) then return false end
+  if text == '' then return true end
   local question = type(wait) == 'table' and type(wait.details) == 'table' and wait.details.message
   return type(problem) == 'table' and (contains(problem.code) or contains(problem.message)) or contains(question)
 end
@@ -163,7 +179,7 @@ while left > 0 do
         numbers[group] = (numbers[group] or 0) + 1
       else
         if #found == 2 * wanted + 2 then return answer(last_created, last_id) end
-        found[#found + 1], found[#found + 2] = id, redis.pcall('HMGET', prefix .. id, unpack(ARGV, 13))
+        found[#found + 1], found[#found + 2] = id, redis.pcall('HMGET', prefix .. id, unpack(ARGV, 14))
       end
     end
     last_created, last_id = creations[place], id
