@@ -279,6 +279,7 @@ from blueprints.family import bp as family
 from blueprints.hello import bp as hello
 from blueprints.parcel import bp as parcel
 from blueprints.report import bp as report
+from blueprints.reunion import bp as reunion
 from blueprints.route import bp as route
 
 
@@ -292,6 +293,9 @@ def test_family():
 def test_parcel():
     assert run(parcel, {"to": "moon", "kilos": 1}).status == "failed"
     assert run(parcel, {"to": "Bonn", "kilos": 1}).states == ("weigh", "sent")
+def test_reunion():
+    ended = run(reunion, {"names": ["Ada", "Bob"]}, skills=worker, blueprints=[hello])
+    assert ended.result == ["hello, Ada", "hello, Bob"]
 def test_report(): assert run(report).states == ("gather", "condense", "done")
 def test_route():
     assert run(route, {"direction": "NORTH"}).states == ("choose", "north")

@@ -129,10 +129,11 @@ def export(job_id: str, *, with_children: bool = True) -> Steps[Recording]:
     Values that were deleted from S3 remain references.
     """
     exported = yield from json_answer(answers.Job, Request("GET", job_path(job_id)))
-    children: list[Recording] = []
-    for child_id in exported["children"] if with_children else ():
-        children.append((yield from export(child_id)))
     recorded = yield from history(job_id)
+    children: list[Recording] = []
+    for event in recorded["events"] if with_children else ():
+        if event["event_type"] == "child_started":
+            children.append((yield from export(event["data"]["child_id"])))
     exported, events = yield from loaded([exported, recorded["events"]], skips_missing=True)
     return Recording(exported, events, tuple(children))
 

@@ -138,6 +138,16 @@ class NextBranches(JobEvent):
 
 
 @dataclass(frozen=True, slots=True)
+class CancelChildren(JobEvent):
+    """Cancel the child jobs among the branches *first* to *last* of the fan-out of *step*, which the job has left."""
+
+    ID = "cancel:{0.job_id}.{0.step}.{0.first}"
+    step: int
+    first: int
+    last: int
+
+
+@dataclass(frozen=True, slots=True)
 class TimeReached(JobEvent):
     """The timer of the wait *token* has expired."""
 
@@ -210,6 +220,7 @@ Event = (
     | DeadlineExceeded
     | Joined
     | NextBranches
+    | CancelChildren
     | TimeReached
     | Decision
     | SignalReceived

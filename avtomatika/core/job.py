@@ -31,6 +31,11 @@ class JobStatus(StrEnum):
         """True if a job never leaves this status."""
         return self in _FINAL
 
+    @property
+    def outcome(self) -> str:
+        """The outcome of a child job that ended with this status, for its parent."""
+        return {"finished": "success", "cancelled": "cancelled"}.get(self, "failure")
+
 
 _FINAL = frozenset({JobStatus.FINISHED, JobStatus.FAILED, JobStatus.CANCELLED, JobStatus.ERROR})
 
@@ -44,6 +49,9 @@ class Task:
     during the back-off before ``attempt``. ``output_schema`` is the JSON Schema for the data of its result. ``retry``
     is its retry policy if it differs from the default (``max_retries`` is kept here). ``needs`` are its requirements on
     a worker: ``worker_id`` is the chosen worker, or ``missing`` says why none fits; None means any worker.
+
+    A branch with a ``blueprint`` runs a child job instead: ``params`` are its initial data, ``labels`` are added to
+    those of the job, and ``time_limit_seconds`` is its execution timeout.
     """
 
     id: str
@@ -62,11 +70,19 @@ class Task:
     worker_id: str | None = None
     missing: str | None = None
     is_open: bool = True
+    blueprint: str | None = None
+    labels: Mapping[str, str] | None = None
+    time_limit_seconds: float | None = None
 
     @property
     def branch(self) -> int:
         """Its number in its fan-out, 0 for a single task."""
         return branch_of(self.id)
+
+    @property
+    def child_id(self) -> str:
+        """The id of the child job, if the branch runs one."""
+        return self.id.replace(".", "-")
 
     @property
     def group(self) -> str:
@@ -129,7 +145,11 @@ class Branches:
     """A fan-out: a job waits for the branches ``<job>.<step>.1`` to ``.<size>`` between *state* and *aggregator*.
 
     Tasks of branches are stored separately; ``job.tasks`` has only those that were loaded. *sent* branches have been
-    published, and at most *max_concurrency* of them run at a time.
+    published, and at most *max_concurrency* of their tasks run at a time.
+    *failed* branches are joined like the others; *failure* is the error of the first of them and the state
+    that it leads to (``go_to``). With more than *max_failures* of them the fan-out fails: at once, or, if it
+    *finishes_all*, when all have ended. *is_decided* by a branch that succeeded: the job waits for no other.
+    (Optional fields that do not apply are None: orchestrators of earlier versions do not know them.)
     """
 
     step: int
@@ -138,6 +158,18 @@ class Branches:
     size: int
     sent: int
     max_concurrency: int | None = None
+    has_children: bool | None = None
+    finishes_all: bool | None = None
+    max_failures: int | None = None
+    first_success: bool | None = None
+    failed: int | None = None
+    failure: Mapping[str, Json] | None = None
+    is_decided: bool | None = None
+
+    @property
+    def has_failed(self) -> bool:
+        """True if more branches have failed than may fail."""
+        return (self.failed or 0) > (self.max_failures or 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,11 +188,13 @@ class WaitRecord:
 
 @dataclass(frozen=True, slots=True)
 class Parent:
-    """The job that waits for this one, the routing key for the result, and the nesting depth."""
+    """The job that waits for this one, the routing key for events of this one, and the nesting depth. *task_id* is the
+    branch that this one is."""
 
     job_id: str
     routing_key: str
     depth: int
+    task_id: str | None = None
 
 
 @dataclass(frozen=True)
@@ -171,12 +205,12 @@ class Job(JobRequest):
     the states entered in a row without waiting. ``state_history`` is the job data: results and the changes of handlers,
     merged. ``tasks`` are the tasks that it waits for. ``earlier_plans`` are the plans before ``plan_hash``: outcomes of
     what it waits for may still arrive with their keys.
-    ``parent`` waits for this job; ``children`` are the ids of the child jobs that it started. ``result`` is the data of
-    the last task until the job ends with its own result; ``error`` is the last error, cleared by the next success.
-    ``signals`` were sent and no wait has taken them: ``{"id", "name", "data", "by"}``, oldest first.
-    ``webhooks`` counts webhooks sent, so that they
-    are delivered in order. ``large`` are the values that the store keeps separately, by name with their size as JSON;
-    ``created_ms`` and ``updated_ms`` are milliseconds since the epoch by the server's clock. The store sets all three.
+    ``parent`` waits for this job; ``children`` are the ids of the last child jobs that it started. ``result`` is the
+    data of the last task until the job ends with its own result; ``error`` is the last error, cleared by the next
+    success. ``signals`` were sent and no wait has taken them: ``{"id", "name", "data", "by"}``, oldest first.
+    ``webhooks`` counts webhooks sent, so that they are delivered in order. ``large`` are the values that the store
+    keeps separately, by name with their size as JSON; ``created_ms`` and ``updated_ms`` are milliseconds since the
+    epoch by the server's clock. The store sets all three.
     """
 
     id: str

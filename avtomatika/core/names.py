@@ -6,11 +6,18 @@ import re
 NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 #: Job ids; anything else could name another key of the server.
 JOB_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
+#: Maximum number of labels of a job.
+MOST_LABELS = 32
 
 
 def is_name(text: object) -> bool:
     """Return True if *text* can be part of a routing key."""
     return isinstance(text, str) and NAME.fullmatch(text) is not None
+
+
+def is_label(name: object, text: object) -> bool:
+    """Return True if a job can have the label *name* = *text*."""
+    return is_name(name) and isinstance(text, str) and 1 <= len(text) <= 128 and text.isprintable()
 
 
 def is_user_name(text: object) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime, tzinfo
 from functools import cached_property
-from itertools import count, takewhile
+from itertools import count, starmap, takewhile
 from typing import Any, Literal, Self, get_args
 from zoneinfo import ZoneInfo
 
@@ -15,7 +15,7 @@ from cronsim import CronSim, CronSimError
 from avtomatika.errors import HandlerError, InvalidRequestError
 
 from .jsonable import as_json
-from .names import is_name, is_user_name
+from .names import is_label, is_user_name
 from .times import LATEST_MS, Duration, in_seconds, is_seconds, seconds_of
 
 _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -150,7 +150,11 @@ class Schedule:
         rules = (
             ("initial_data", isinstance(self.initial_data, dict), "must be a JSON object"),
             ("labels", len(labels) <= _MOST_LABELS and LABEL not in labels, f"may have {_MOST_LABELS}, not {LABEL!r}"),
-            ("labels", all(map(_is_label, labels.items())), "must map names to texts of 1 to 128 printable characters"),
+            (
+                "labels",
+                all(starmap(is_label, labels.items())),
+                "must map names to texts of 1 to 128 printable characters",
+            ),
             ("priority", type(self.priority) is int and 0 <= self.priority <= 9, "must be a number, 0 to 9"),
             ("enabled", isinstance(self.enabled, bool), "must be true or false"),
             ("catch_up", isinstance(self.catch_up, bool), "must be true or false"),
@@ -186,8 +190,3 @@ class Schedule:
             yield "cron", f"{self.cron!r}: {error}; it has minute, hour, day of month, month and day of week"
         except (LookupError, OSError, ValueError):
             yield "timezone", f"there is no time zone {self.timezone!r}; write it as in Europe/Berlin"
-
-
-def _is_label(label: tuple[object, object]) -> bool:
-    name, text = label
-    return is_name(name) and isinstance(text, str) and 1 <= len(text) <= 128 and text.isprintable()

@@ -70,8 +70,8 @@ class Step(NamedTuple):
     ``enter`` names the state whose handler must decide before the step is complete. ``opened`` and ``closed`` are
     ``(task_id, attempt)`` pairs, ``cancelled_timers`` timer ids, ``revoked`` revocation groups of messages (of whole
     tasks or of one attempt). ``ended`` are branches that ended in this step; the commit that stores the last branch
-    sends ``joined``. ``drops_branches`` deletes the stored branches of the fan-out. ``child`` is the first step of a
-    child job, created in the same commit. If the event was ignored, only ``note`` is set.
+    sends ``joined``. ``drops_branches`` deletes the stored branches of the fan-out. ``children`` are the first steps of
+    child jobs, created in the same commit. If the event was ignored, only ``note`` is set.
     """
 
     job: Job
@@ -85,7 +85,7 @@ class Step(NamedTuple):
     ended: tuple[BranchEnd, ...] = ()
     joined: SendEvent | None = None
     drops_branches: bool = False
-    child: "Step | None" = None
+    children: "tuple[Step, ...]" = ()
     enter: str | None = None
     note: Mapping[str, Json] | None = None
 
@@ -106,7 +106,7 @@ class Step(NamedTuple):
             ended=self.ended + later.ended,
             joined=later.joined or self.joined,
             drops_branches=self.drops_branches or later.drops_branches,
-            child=later.child or self.child,
+            children=self.children + later.children,
             enter=later.enter,
             note=later.note,
         )

@@ -1,8 +1,10 @@
-"""Fan-outs in the orchestrator: results that need no job, and the branches to load for a job's events."""
+"""Fan-outs in the orchestrator: results that need no job, child jobs to cancel, and the branches to load for a job's
+events."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 
-from avtomatika.broker import Consumer
+from avtomatika.broker import Consumer, Delivery, Outgoing
 from avtomatika.core import events as core
 from avtomatika.core.job import Job, branch_of, step_of
 from avtomatika.core.machine.fan_out import CHUNK
@@ -10,6 +12,9 @@ from avtomatika.store import BranchQuery, BranchStatus, FinishedBranch, LoadedBr
 
 from .step_counts import StepCounts
 from .unit_of_work import ReceivedEvent
+
+#: Children of one fan-out that are cancelled in one round trip.
+_CANCELLED_AT_ONCE = 500
 
 
 def finish_branches(
@@ -30,6 +35,32 @@ def finish_branches(
             settled.add(received.delivery.tag)
     consumer.release(settled)
     return [received for received in events if received.delivery.tag not in settled]
+
+
+def cancel_children(
+    events: Sequence[ReceivedEvent],
+    *,
+    store: Store,
+    consumer: Consumer,
+    forward: Callable[[Sequence[tuple[Delivery, Outgoing]]], None],
+) -> list[ReceivedEvent]:
+    """Cancel the open child jobs of fan-outs that their jobs have left, some at a time. Return the other events."""
+    others: list[ReceivedEvent] = []
+    for received in events:
+        event, delivery = received.event, received.delivery
+        if not isinstance(event, core.CancelChildren):
+            others.append(received)
+            continue
+        first, end = event.first, min(event.first + _CANCELLED_AT_ONCE, event.last + 1)
+        found = store.load_many([f"{event.job_id}-{event.step}-{number}" for number in range(first, end)])
+        store.signal_each([job for job in found if job and not job.status.is_final], "cancel", by=f"job {event.job_id}")
+        if end <= event.last:
+            rest = replace(event, first=end)
+            forward([(delivery, store.step_message(delivery.routing_key, rest))])
+        else:
+            store.ignore([(delivery.tag, event.job_id, None)])
+            consumer.release([delivery.tag])
+    return others
 
 
 def load_jobs(events: Mapping[str, Sequence[ReceivedEvent]], *, store: Store) -> list[LoadedBranches | None]:

@@ -44,13 +44,13 @@ def store_large_values(before: Job, step: Step, in_s3: JobValues, *, loaded: Ite
 
 
 def _values_of(step: Step) -> Iterator[tuple[str, Json]]:
-    """Yield the values that may be large: those that ``store.large_values`` stores apart, and those of a child."""
+    """Yield the values that may be large: those that ``store.large_values`` stores apart, and those of children."""
     yield from step.job.state_history.items()
     yield from step.job.result.items() if isinstance(step.job.result, dict) else [("result", step.job.result)]
     for task in step.job.tasks.values():
         yield from task.params.items()
-    if step.child is not None:
-        yield from step.child.job.initial_data.items()
+    for child in step.children:
+        yield from child.job.initial_data.items()
 
 
 def _replaced(value: Any, found: Mapping[int, FileReference]) -> Any:

@@ -20,7 +20,7 @@ from avtomatika.store import LoadedBranches, Store, Sweeper, UnreadableJob
 from avtomatika.store.records import unreadable
 
 from .authentication import MessageAuthenticator, SkillsOfSigner
-from .branches import finish_branches, load_jobs
+from .branches import cancel_children, finish_branches, load_jobs
 from .celery_tasks import CeleryTasks
 from .committer import Committer
 from .handler_runner import HandlerCall, HandlerRunner
@@ -157,7 +157,12 @@ class Orchestrator:
         placed_events = self._placement.choose_workers(
             [received for _, received in self._authenticator.events(deliveries)]
         )
-        undecided = finish_branches(placed_events, store=self._store, consumer=self._consumer, counts=self._counts)
+        undecided = cancel_children(
+            finish_branches(placed_events, store=self._store, consumer=self._consumer, counts=self._counts),
+            store=self._store,
+            consumer=self._consumer,
+            forward=self._forward,
+        )
         for received in undecided:
             job_id = received.event.job_id
             if job_id in self._in_flight:

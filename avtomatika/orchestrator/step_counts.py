@@ -39,7 +39,9 @@ class StepCounts:
                 metrics.series(metrics.JOB_SECONDS, blueprint).observe(age_ms / 1000)
 
     def result(self, result: Result, skill: str, outcome: str = "success") -> None:
-        """Count a result that a job accepted."""
+        """Count a result that a job accepted; that of a child job has no skill."""
+        if not skill:
+            return
         metrics.series(metrics.TASK_RESULTS, skill, outcome).inc()
         if result.duration_ms is not None:
             metrics.series(metrics.TASK_SECONDS, skill).observe(result.duration_ms / 1000)

@@ -240,7 +240,7 @@ class Work:
         queue, event = received.queue or received.delivery.queue, received.event
         if isinstance(event, Result) and self._values:
             event = replace(event, data=with_values(event.data, self._values))
-        step = plan_migration.advance(self.plan, self.step.job, event, queue=queue)
+        step = plan_migration.advance(self.plan, self.step.job, event, queue=queue, rules=self._rules)
         if step.note is not None:
             self.ignored.append((received, step.note))
             return

@@ -11,13 +11,11 @@ from marshmallow import ValidationError, fields
 from marshmallow.validate import Range
 
 from avtomatika.core.limits import LONGEST_KEY, is_key
-from avtomatika.core.names import NAME
+from avtomatika.core.names import MOST_LABELS, NAME
 from avtomatika.core.times import seconds_of, utc
 
 #: Maximum timeout: a year.
 LONGEST_TIMEOUT_SECONDS = 365 * 24 * 3600
-#: Maximum number of labels of a job.
-MOST_LABELS = 32
 #: Schema of the names of labels, and of their values.
 LABEL_NAMES = {"allOf": [{"propertyNames": {"pattern": f"^{NAME.pattern}$"}, "maxProperties": MOST_LABELS}]}
 LABEL_VALUES = {"minLength": 1, "maxLength": 128, "pattern": r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]*$"}

@@ -6,9 +6,9 @@ from marshmallow import ValidationError, fields, validates_schema
 from marshmallow.validate import Length, OneOf, Range, Regexp
 
 from avtomatika.core.job import JobStatus
-from avtomatika.core.names import JOB_ID
+from avtomatika.core.names import JOB_ID, MOST_LABELS
 
-from .api_fields import MOST_LABELS, TIME_OR_AGE, Label, PastTime, Words, about
+from .api_fields import TIME_OR_AGE, Label, PastTime, Words, about
 from .api_requests import LARGEST_PAGE, LONGEST_COMMENT, OPTIONAL, Strict
 
 #: Maximum number of jobs that one request acts on.

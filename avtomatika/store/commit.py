@@ -1,6 +1,6 @@
 """The commit of a step as one script call: its arguments and its replies."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import field
 from enum import StrEnum
 
@@ -114,19 +114,23 @@ def commit_call(
     args.add_items(step.revoked)
     args.add_rows([(branch_of(end.task_id), orjson.dumps(end.answer)) for end in step.ended])
     branches = _branches_to_keep(commit)
-    child_values = {} if step.child is None else dump_init(step.child.job).new
+    inits = [dump_init(child.job) for child in step.children]
+    child_values = [row for init in inits for row in init.new.items()]
     if max_inline_bytes is not None:
-        check_inline([*doc.new.values(), *child_values.values(), *(row[1] for row in branches)], max_inline_bytes)
+        check_inline([*doc.new.values(), *(row[1] for row in (*child_values, *branches))], max_inline_bytes)
+    indexes = [keys.indexes(child.job) for child in step.children]
     args.add_rows(branches)
-    args.add_rows(_child(step.child))
-    args.add_rows(list(child_values.items()))
+    args.add_rows([_child_row(*each) for each in zip(step.children, inits, indexes, strict=True)])
+    args.add_rows(child_values)
     changed = job.signals is not commit.before.signals
     args.add_rows([*doc.new.items(), *([("signals", dump_signals(job.signals))] if changed else [])])
     args.add_items([name for name in commit.before.large if name not in doc.values and not is_initial(name)])
 
     streams = [*sent.streams, *(stream for stream, _, _ in causes)]
     bindings = [route.bindings_key for route in sent.routes.values()]
-    call_keys = [*_keys(commit, keys, router), *bindings, *streams, *_keys_of_child(step.child, keys)]
+    call_keys = [*_keys(commit, keys, router), *bindings, *streams]
+    for child, of_child in zip(step.children, indexes, strict=True):
+        call_keys += (keys.job(child.job.id), keys.history(child.job.id), *of_child)
     adds_messages = len(sent.streams) - (step.joined is not None) > 1
     return Call(COMMIT_MORE if adds_messages else COMMIT, call_keys, args.values)
 
@@ -201,9 +205,9 @@ def _sent(commit: Commit, router: Router, secret: GroupSecret, clock: ServerCloc
     is_new = (step.job.status, step.job.wait) != (before.status, before.wait)
     if notifies and is_new and step.job.status in (JobStatus.QUARANTINED, JobStatus.WAITING_FOR_HUMAN):
         sent.add(notification(step.job, secret, version=commit.before.version + 1, clock=clock))
-    if step.child is not None:
-        for outgoing in step.child.outgoing:
-            sent.add(message_of(step.child.job, outgoing, secret, version=1, clock=clock))
+    for child in step.children:
+        for outgoing in child.outgoing:
+            sent.add(message_of(child.job, outgoing, secret, version=1, clock=clock))
     if step.joined is not None:
         sent.add(step_message(step.joined, secret))
     return sent
@@ -226,11 +230,8 @@ class _Arguments:
 
 
 def _timers(step: Step, router: Router, secret: GroupSecret) -> list[tuple[str, str | int, str]]:
-    """Return the timers of the job and of a child that it starts."""
-    timers = [timer_row(step.job.id, timer, router, secret) for timer in step.timers]
-    if step.child is not None:
-        timers += [timer_row(step.child.job.id, timer, router, secret) for timer in step.child.timers]
-    return timers
+    """Return the timers of the job and of children that it starts."""
+    return [timer_row(each.job.id, timer, router, secret) for each in (step, *step.children) for timer in each.timers]
 
 
 def _new_branches(commit: Commit) -> Branches | None:
@@ -242,22 +243,16 @@ def _new_branches(commit: Commit) -> Branches | None:
 
 def _branches_to_keep(commit: Commit) -> list[tuple[Value, Value, Value]]:
     """Return the branches whose task is new or has changed."""
-    if commit.step.job.fan_out is None:
+    branches = commit.step.job.fan_out
+    if branches is None:
         return []
     return [
-        (task.branch, orjson.dumps(as_dict(task)), int(task.output_schema is not None))
+        (task.branch, orjson.dumps(as_dict(task)), int(bool(branches.first_success or task.output_schema is not None)))
         for task in commit.step.job.tasks.values()
         if commit.before.tasks.get(task.id) != task
     ]
 
 
-def _child(child: Step | None) -> list[tuple[Value, ...]]:
-    if child is None:
-        return []
-    [entry] = child.history
-    return [(child.job.id, child.job.status, dump_doc(child.job).text, dump_init(child.job).text, dump_entry(entry))]
-
-
-def _keys_of_child(child: Step | None, keys: Keys) -> Iterator[str]:
-    if child is not None:
-        yield from (keys.job(child.job.id), keys.history(child.job.id), *keys.indexes(child.job))
+def _child_row(child: Step, init: Dump, indexes: Sequence[str]) -> tuple[Value, ...]:
+    job, [entry] = child.job, child.history
+    return job.id, job.status, dump_doc(job).text, init.text, dump_entry(entry), len(indexes), len(init.new)

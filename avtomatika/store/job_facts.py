@@ -122,7 +122,7 @@ class JobFactsReader(ServerPart):
         return wanted.load(none_refused((yield wanted.commands(self._keys)))).job
 
     def _read_places(self, job: Job, queues: Mapping[str, str]) -> Reading[dict[str, QueuePlace]]:
-        tasks = [task for task in job.tasks.values() if task.is_open]
+        tasks = [task for task in job.tasks.values() if task.is_open and task.blueprint is None]
         places = {task.id: _queue_of(task) for task in tasks}
         if job.status in _BETWEEN_STATES:
             with suppress(NoRouteError), server_errors():
@@ -139,9 +139,11 @@ class JobFactsReader(ServerPart):
         return {name: _place(stats.get(queue, QueueStats(queue)), known.get(name)) for name, queue in places.items()}
 
     def _read_child(self, job: Job, group: GroupFacts, *, depth: int) -> Reading[Facts | None]:
-        if job.wait is None or job.wait.kind != "child" or job.status.is_final or depth >= _DEPTH:
+        child_id = next((task.child_id for task in job.tasks.values() if task.blueprint is not None), None)
+        if job.wait is not None and job.wait.kind == "child":
+            child_id = str(job.wait.details["child_id"])
+        if child_id is None or job.status.is_final or depth >= _DEPTH:
             return None
-        child_id = str(job.wait.details["child_id"])
         [row] = yield from self._read_rows([child_id])
         child = load_job(child_id, row)
         if child is None or isinstance(child, UnreadableJob):

@@ -33,8 +33,9 @@ def dump_step(commit: Commit, *, max_bytes: int) -> Dump:
     initial = sum(size for name, (_, size) in job.large.items() if is_initial(name) and name not in doc.values)
     if doc.size + initial > max_bytes and job.status is not JobStatus.ERROR:
         raise TooLargeError(job, doc.size + initial, max_bytes)
-    if commit.step.child is not None and (size := dump_init(commit.step.child.job).size) > max_bytes:
-        raise TooLargeError(job, size, max_bytes)
+    for child in commit.step.children:
+        if (size := dump_init(child.job).size) > max_bytes:
+            raise TooLargeError(job, size, max_bytes)
     return doc
 
 

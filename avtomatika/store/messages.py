@@ -6,7 +6,7 @@ from typing import assert_never
 
 from avtomatika import tracing
 from avtomatika.core import step as core
-from avtomatika.core.events import DeadLetter, Event, TaskTimeout
+from avtomatika.core.events import DeadLetter, Event, Result, TaskTimeout
 from avtomatika.core.job import Job, Json, Task
 from avtomatika.core.plan import BUILTIN_OUTCOMES, STEPS, TASKS, TIMERS, WEBHOOKS
 from avtomatika.core.signing import GroupSecret
@@ -53,6 +53,11 @@ def step_message(sent: SendEvent, secret: GroupSecret) -> Outgoing:
     prefix = sent.routing_key.rpartition(".")[0]
     dead = DeadLetter(sent.event.job_id, reason="dead_letter", state=prefix.rpartition(".")[2])
     headers = wire.dead_letter_event_headers(STEPS, prefix, dead, secret)
+    if isinstance(sent.event, Result):  # of a child job that is a branch
+        ticket = secret.ticket(sent.event.task_id, sent.event.attempt)
+        return Outgoing(
+            STEPS, sent.routing_key, wire.dump_result(sent.event, ticket=ticket, signer=secret), headers=headers
+        )
     return Outgoing(STEPS, sent.routing_key, wire.dump_event(sent.event, secret), headers=headers)
 
 

@@ -37,7 +37,7 @@ _STEPS: Mapping[str, tuple[str, ...]] = {
     "handler_failed": (),
     "task_dispatched": ("task_type",),
     "task_retried": ("attempt",),
-    "branches_joined": ("branches", "go_to"),
+    "branches_joined": ("branches", "failed", "error", "go_to"),
     "approval_requested": ("message",),
     "signal_awaited": ("signal",),
     "timer_set": ("seconds", "until_ms", "then"),

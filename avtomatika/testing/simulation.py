@@ -13,7 +13,7 @@ from avtomatika.broker import Delivery, reply_key
 from avtomatika.core.blueprint.blueprint import Blueprint
 from avtomatika.core.blueprint.data_store import Data
 from avtomatika.core.blueprint.job_context import ClientInfo
-from avtomatika.core.events import Decision, Event, SignalReceived, TaskTimeout
+from avtomatika.core.events import CancelChildren, Decision, Event, Signal, SignalReceived, TaskTimeout
 from avtomatika.core.job import HistoryEntry, Job, JobStatus, Json, RecordedEntry, Task, WaitRecord, branch_of
 from avtomatika.core.job_request import JobRequest
 from avtomatika.core.machine.creation import new_job
@@ -104,12 +104,16 @@ class Simulation:
     def _ended(self, job_id: str) -> RunResult:
         stored = self._jobs[job_id]
         stores = DataStores(stored.blueprint, self.data, is_async=False)
-        children = tuple(self._ended(child) for child in stored.job.children)
+        parents = {name: each.job.parent for name, each in self._jobs.items()}
+        children = tuple(self._ended(name) for name, each in parents.items() if each and each.job_id == job_id)
         return RunResult(stored.job, tuple(stored.history), tuple(stored.notes), stores, children, self._files.values)
 
     # ------------------------------------------------------------ as the orchestrator
 
     def _advance(self, queue: str, event: Event) -> None:
+        if isinstance(event, CancelChildren):
+            self._cancel_children(event)
+            return
         stored = self._jobs[event.job_id]
         received = ReceivedEvent(Delivery("memory", queue, b"", {}, 1), event)
         services = HandlerServices(client_of=self._client_of, data=self.data, files_of=partial(files_for, self._files))
@@ -142,7 +146,7 @@ class Simulation:
             self._record(stored, entry)
         stored.answers |= {end.task_id: end.answer for end in step.ended}
         is_joined = step.job.fan_out is not None and len(stored.answers) == step.job.fan_out.size
-        if is_joined:
+        if is_joined or (step.ended and step.job.fan_out is not None and step.job.fan_out.is_decided):
             stored.answers = dict(sorted(stored.answers.items(), key=lambda answer: branch_of(answer[0])))
         if step.drops_branches:
             stored.answers.clear()
@@ -150,8 +154,8 @@ class Simulation:
             self._timers.pop(timer_id, None)
         for timer in step.timers:
             self._arm(timer)
-        if step.child is not None:
-            self._create(step.child)
+        for child in step.children:
+            self._create(child)
         for outgoing in step.outgoing:
             if isinstance(outgoing, SendTask):
                 self._tasks.append(outgoing.task)
@@ -163,6 +167,13 @@ class Simulation:
             self._decide(stored)
         elif stored.job.status is JobStatus.WAITING_FOR_SIGNAL:
             self._signal(stored)
+
+    def _cancel_children(self, event: CancelChildren) -> None:
+        for number in range(event.first, event.last + 1):
+            child = self._jobs.get(f"{event.job_id}-{event.step}-{number}")
+            if child is not None and not child.job.status.is_final:
+                signal = Signal(child.job.id, "cancel", by=f"job {event.job_id}", token=f"parent:{child.job.id}")
+                self._send(SendEvent(child.blueprint.plan.key(str(child.job.current_state), "_signal"), signal))
 
     def _record(self, stored: _StoredJob, entry: HistoryEntry) -> None:
         stored.history.append(RecordedEntry(len(stored.history) + 1, stored.job.version, round(self._clock_ms), entry))

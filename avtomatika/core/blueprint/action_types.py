@@ -32,15 +32,32 @@ class DispatchTask:
 
 
 @dataclass(frozen=True, slots=True)
-class FanOut:
-    """Run several tasks in parallel; the state *aggregator* joins their results.
+class RunBlueprint:
+    """Run a child job of another blueprint; its outcome chooses the next state."""
 
-    Every branch maps ``success`` to the aggregator. At most *max_concurrency* of them run at a time.
+    name: str
+    initial_data: Mapping[str, Json] = field(default_factory=dict)
+    transitions: Mapping[str, str] = field(default_factory=dict)
+    priority: int | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    time_limit_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FanOut:
+    """Run several tasks and child jobs in parallel; the state *aggregator* joins their results.
+
+    Every branch maps ``success`` to the aggregator. More than *max_failures* failures fail the job: at once, or, if it
+    *finishes_all*, when all branches have ended. The *first_success* may cancel the others. At most *max_concurrency*
+    of its tasks run at a time.
     """
 
-    branches: tuple[DispatchTask, ...]
+    branches: tuple[DispatchTask | RunBlueprint, ...]
     aggregator: str
     max_concurrency: int | None = None
+    finishes_all: bool = False
+    max_failures: int = 0
+    first_success: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,15 +92,6 @@ class WaitFor:
     transitions: Mapping[str, str]
     timeout_seconds: float | None = None
     form: Mapping[str, Json] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class RunBlueprint:
-    """Run a child job of another blueprint; its outcome chooses the next state."""
-
-    name: str
-    initial_data: Mapping[str, Json] = field(default_factory=dict)
-    transitions: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,14 +12,10 @@ from avtomatika.core.retry import RetryPolicy
 from avtomatika.core.times import Duration
 from avtomatika.errors import HandlerError
 
-from . import arguments
-from .action_types import Action, AwaitApproval, DispatchTask, End, FanOut, GoTo, RunBlueprint, Wait, WaitFor
+from . import arguments, branches
+from .action_types import Action, AwaitApproval, DispatchTask, End, FanOut, GoTo, Wait, WaitFor
+from .branches import OnFailure
 from .decision_check import call_text, check_declared
-
-#: Priorities of tasks, higher first.
-PRIORITIES = range(10)
-#: Maximum number of branches of a fan-out.
-MAX_BRANCHES = 100_000
 
 
 class _Recorded(Awaitable[None]):
@@ -75,19 +71,30 @@ class Actions:
         meets *resource_requirements* and costs at most *max_cost*, by *dispatch_strategy* (``round_robin``,
         ``least_connections``, ``cheapest``, ``best_value``).
         """
-        return self._record(partial(_task, "dispatch_task", locals()))
+        return self._record(partial(branches.task, "dispatch_task", locals()))
 
     def dispatch_parallel(
-        self, tasks: Iterable[Mapping[str, object]], aggregate_into: str, *, max_concurrency: int | None = None
+        self,
+        tasks: Iterable[Mapping[str, object]],
+        aggregate_into: str,
+        *,
+        max_concurrency: int | None = None,
+        on_failure: OnFailure = "fail",
+        max_failures: int | None = None,
+        first_success: bool = False,
     ) -> Awaitable[None]:
         """Run all *tasks* in parallel, at most *max_concurrency* at a time; the aggregator *aggregate_into* runs once,
         after the last has ended.
 
-        A task is a dict of arguments of :meth:`dispatch_task`: ``task_type`` (or ``type``), ``params`` and the options.
-        Its ``transitions`` are for outcomes other than ``success``; without one for ``failure``, the failure of one
-        task fails the job.
+        A task is a dict of arguments of :meth:`dispatch_task`: ``task_type`` (or ``type``), ``params`` and the options;
+        or of a child job, as in :meth:`run_blueprints`. Its ``transitions`` are for outcomes other than ``success``.
+
+        Up to *max_failures* tasks (0) may fail: the aggregator sees which. One more fails the job, or leads to its own
+        transition for ``failure``: at once, or with *on_failure* ``finish_all`` when all tasks have ended. With
+        *first_success*, the first task that succeeds cancels the others, and all but one may fail.
         """
-        return self._record(lambda: _fan_out(tasks, aggregate_into, max_concurrency))
+        policy = (on_failure, max_failures, first_success, max_concurrency)
+        return self._record(lambda: branches.fan_out("dispatch_parallel", tasks, aggregate_into, policy, _KEYS))
 
     def wait(
         self, seconds: Duration | None = None, *, until: datetime | str | None = None, then: str
@@ -143,19 +150,39 @@ class Actions:
         return self._record(lambda: _wait_for(signal, transitions, timeout, schema))
 
     def run_blueprint(
-        self, name: str, initial_data: JsonObject | None = None, transitions: Mapping[str, str] | None = None
+        self,
+        name: str,
+        initial_data: JsonObject | None = None,
+        transitions: Mapping[str, str] | None = None,
+        *,
+        priority: int | None = None,
+        labels: Mapping[str, str] | None = None,
+        time_limit: Duration | None = None,
     ) -> Awaitable[None]:
         """Run a child job of the blueprint *name*; *transitions* maps its outcome to the next state.
 
-        The outcome is ``success``, ``failure`` or ``cancelled``. The child's result is merged like that of a task.
+        The outcome is ``success``, ``failure`` or ``cancelled``. The child's result is merged like that of a task. It
+        has the job's priority unless *priority* is given, and *labels* besides those of the job. It fails if it does
+        not end within *time_limit* (seconds or a timedelta).
         """
-        return self._record(
-            lambda: RunBlueprint(
-                name=arguments.name(name, "run_blueprint: the blueprint"),
-                initial_data=arguments.json_object(initial_data, "run_blueprint: initial_data"),
-                transitions=arguments.transitions(transitions, "run_blueprint"),
-            )
-        )
+        return self._record(partial(branches.child_job, "run_blueprint", {**locals(), "blueprint": name}))
+
+    def run_blueprints(
+        self,
+        blueprints: Iterable[Mapping[str, object]],
+        aggregate_into: str,
+        *,
+        on_failure: OnFailure = "fail",
+        max_failures: int | None = None,
+        first_success: bool = False,
+    ) -> Awaitable[None]:
+        """Run several child jobs in parallel; the aggregator *aggregate_into* runs once, after the last has ended.
+
+        A child is a dict: ``blueprint``, ``initial_data`` and the options of :meth:`run_blueprint`. The other arguments
+        are those of :meth:`dispatch_parallel`, which takes tasks and children in one list.
+        """
+        policy = (on_failure, max_failures, first_success, None)
+        return self._record(lambda: branches.fan_out("run_blueprints", blueprints, aggregate_into, policy, _KEYS))
 
     def decision(self, returned: object, state: StatePlan) -> Action:
         """Return the decision of the handler of *state*, whose return value is *returned*.
@@ -217,51 +244,13 @@ ACTIONS = {
     "wait_for": Via.SIGNAL,
     "await_human_approval": Via.APPROVAL,
     "run_blueprint": Via.CHILD,
+    "run_blueprints": Via.TASK,
 }
 #: Keys of a task of ``dispatch_parallel``, besides ``type``.
 BRANCH_KEYS = tuple(inspect.signature(Actions.dispatch_task).parameters)[1:]
-
-
-def _task(action: str, given: Mapping[str, object]) -> DispatchTask:
-    """Return the task of *given* arguments of ``dispatch_task``."""
-    return DispatchTask(
-        task_type=arguments.name(given.get("task_type"), f"{action}: the task type"),
-        params=arguments.json_object(given.get("params"), f"{action}: params"),
-        transitions=arguments.transitions(given.get("transitions"), action),
-        priority=arguments.whole(given.get("priority"), f"{action}: priority", PRIORITIES),
-        max_retries=arguments.whole(given.get("max_retries"), f"{action}: max_retries", range(1_000_001)),
-        dispatch_timeout_seconds=arguments.seconds(given.get("dispatch_timeout"), f"{action}: dispatch_timeout"),
-        result_timeout_seconds=arguments.seconds(given.get("result_timeout"), f"{action}: result_timeout"),
-        output_schema=arguments.schema(given.get("output_schema"), f"{action}: output_schema"),
-        retry=arguments.retry(given.get("retry"), f"{action}: retry"),
-        needs=arguments.needs(given, action),
-    )
-
-
-def _fan_out(tasks: object, aggregate_into: object, max_concurrency: object) -> FanOut:
-    aggregator = arguments.name(aggregate_into, "dispatch_parallel: aggregate_into")
-    if isinstance(tasks, str | bytes | Mapping) or not isinstance(tasks, Iterable):
-        raise HandlerError(f"dispatch_parallel: tasks must be a list of dicts, not {tasks!r}")
-    branches = tuple(
-        _branch(f"dispatch_parallel: tasks[{place}]", task, aggregator) for place, task in enumerate(tasks)
-    )
-    if len(branches) > MAX_BRANCHES:
-        raise HandlerError(f"dispatch_parallel: {len(branches)} tasks exceed the limit of {MAX_BRANCHES}")
-    at_most = arguments.whole(max_concurrency, "dispatch_parallel: max_concurrency", range(1, MAX_BRANCHES + 1))
-    return FanOut(branches, aggregator, at_most)
-
-
-def _branch(where: str, task: object, aggregator: str) -> DispatchTask:
-    if not isinstance(task, Mapping):
-        raise HandlerError(f"{where} must be a dict, not {task!r}")
-    given = {("task_type" if key == "type" else key): value for key, value in task.items()}
-    for key in given:
-        if key not in BRANCH_KEYS:
-            raise HandlerError(f"{where} has the unknown key {key!r}; known are {', '.join(BRANCH_KEYS)}")
-    declared = given.get("transitions") or {}
-    if not isinstance(declared, Mapping) or declared.get("success", aggregator) != aggregator:
-        raise HandlerError(f"{where}: 'success' must lead to the aggregator {aggregator!r}, not as in {declared!r}")
-    return _task(where, {**given, "transitions": {**declared, "success": aggregator}})
+#: Keys of a child job of ``run_blueprints`` and ``dispatch_parallel``.
+CHILD_KEYS = ("blueprint", *tuple(inspect.signature(Actions.run_blueprint).parameters)[2:])
+_KEYS = (BRANCH_KEYS, CHILD_KEYS)
 
 
 def _wait(seconds: object, until: object, then: object) -> Wait:

@@ -6,11 +6,12 @@
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from datetime import datetime, timedelta
+from itertools import starmap
 from math import inf
 
 from avtomatika.core.job import Json
 from avtomatika.core.jsonable import as_json
-from avtomatika.core.names import is_user_name
+from avtomatika.core.names import MOST_LABELS, is_label, is_user_name
 from avtomatika.core.placement.selection import STRATEGIES, Needs, Strategy
 from avtomatika.core.retry import RetryPolicy
 from avtomatika.core.times import LATEST_MS, LONGEST_SECONDS
@@ -93,6 +94,13 @@ def _with_defaults(kind: object, schema: Mapping[str, Json]) -> Mapping[str, Jso
         if defaults
         else schema
     )
+
+
+def labels(value: object, what: str) -> Mapping[str, str]:
+    found = json_object(value, what)
+    if len(found) > MOST_LABELS or not all(starmap(is_label, found.items())):
+        raise HandlerError(f"{what} must map up to {MOST_LABELS} names to texts of 1 to 128 characters, not {value!r}")
+    return found
 
 
 def retry(value: object, what: str) -> RetryPolicy | None:

@@ -35,7 +35,7 @@ def call_text(action: Action) -> str:
         case DispatchTask(task_type):
             return f"dispatch_task({task_type!r})"
         case FanOut(branches, aggregator):
-            return f"dispatch_parallel of {len(branches)} tasks into {aggregator!r}"
+            return f"dispatch_parallel of {len(branches)} branches into {aggregator!r}"
         case Wait(then):
             return f"wait(then={then!r})"
         case WaitFor(signal):
@@ -55,7 +55,8 @@ def _edges(action: Action) -> Iterable[_Edge]:
         case DispatchTask(transitions=transitions):
             return [(Via.TASK, outcome, target) for outcome, target in transitions.items()]
         case FanOut(branches, aggregator):
-            return chain([(Via.TASK, "success", aggregator)], *(_edges(branch) for branch in branches))
+            outcomes = chain(*(branch.transitions.items() for branch in branches))
+            return {(Via.TASK, "success", aggregator), *((Via.TASK, outcome, target) for outcome, target in outcomes)}
         case Wait(target):
             return [(Via.WAIT, None, target)]
         case WaitFor(transitions=transitions):

@@ -8,7 +8,7 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from avtomatika.core.blueprint.actions import BRANCH_KEYS, Actions
+from avtomatika.core.blueprint.actions import BRANCH_KEYS, CHILD_KEYS, Actions
 from avtomatika.errors import HandlerError
 
 from .spelling import suggestion
@@ -26,9 +26,10 @@ _VALID: Mapping[str, Any] = {
     "integration": "integration",
     "message": "message",
     "tasks": (),
+    "blueprints": (),
 }
 #: Arguments whose values the compiler checks itself, with better messages.
-_CHECKED_ELSEWHERE = frozenset({"state", "then", "aggregate_into", "task_type", "name", "transitions", "tasks"})
+_CHECKED_ELSEWHERE = frozenset({*_VALID} - {"integration", "message"})
 
 
 class Arguments:
@@ -86,16 +87,21 @@ def invalid_values(arguments: Arguments, method: str) -> str | None:
     return _raised(lambda: getattr(Actions, method)(Actions(), **trial))
 
 
-def invalid_branch(branch: ast.Dict) -> str | None:
-    """Return the error that ``dispatch_parallel`` would raise for a task written as a dict."""
-    task: dict[str, Any] = {"task_type": "task"}
+def invalid_branch(branch: ast.Dict, method: str) -> str | None:
+    """Return the error that *method* would raise for a task or a child job written as a dict."""
+    is_child = method == "run_blueprints" or entry_of(branch, "blueprint") is not None
+    known = CHILD_KEYS if is_child else BRANCH_KEYS
+    item: dict[str, Any] = {"blueprint": "blueprint"} if is_child else {"task_type": "task"}
     for key, node in zip(branch.keys, branch.values, strict=True):
         for name in () if key is None else _literal(key):
-            if name not in (*BRANCH_KEYS, "type"):
-                return f"a task of dispatch_parallel has no {name!r}; {suggestion(name, BRANCH_KEYS)}"
-            if name not in ("type", *_CHECKED_ELSEWHERE):
-                task.update((name, value) for value in _literal(node))
-    return _raised(lambda: Actions().dispatch_parallel([task], aggregate_into="state"))
+            if name not in known and (is_child or name != "type"):
+                return f"a {'child' if is_child else 'task'} of {method} has no {name!r}; {suggestion(name, known)}"
+            if name not in ("type", "blueprint", *_CHECKED_ELSEWHERE):
+                item.update((name, value) for value in _literal(node))
+            elif name == "transitions" and is_child and isinstance(node, ast.Dict):
+                outcomes = [each for outcome in node.keys if outcome is not None for each in _literal(outcome)]
+                item["transitions"] = dict.fromkeys(outcomes, "state")
+    return _raised(lambda: Actions().dispatch_parallel([item], aggregate_into="state"))
 
 
 def invalid_construction(call: ast.Call, function: Callable[..., Any], scope: Scope) -> str | None:

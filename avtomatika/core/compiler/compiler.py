@@ -56,7 +56,7 @@ def _check_aggregators(blueprint: Blueprint, states: Mapping[str, StatePlan]) ->
     declared = {target for state in states.values() for target in state.may_go_to}
     for state in states.values():
         if state.is_aggregator and not state.is_retired and state.name not in collected | declared:
-            message = "is an aggregator, but no dispatch_parallel or dispatch_task maps 'success' to it"
+            message = "is an aggregator, but no dispatch_parallel, run_blueprints or dispatch_task maps 'success' to it"
             raise BlueprintError(message, blueprint=blueprint.name, state=state.name, line=state.line)
 
 

@@ -30,15 +30,16 @@ class ActionEdge:
 class ActionCall:
     """A call on ``actions``; *edges* is None if all its transitions are computed, () if it has none.
 
-    *names* are the task types or the blueprint that it starts, or the signal that it waits for, of one of *schemas*
-    (None without). *may_have_more* if some tasks are computed and may have
-    further transitions.
+    *names* are the task types that it dispatches, the blueprint that it runs, or the signal that it waits for, of one
+    of *schemas* (None without); *children* the blueprints that a fan-out runs. *may_have_more* if some tasks are
+    computed and may have further transitions.
     """
 
     method: str
     line: int
     edges: tuple[ActionEdge, ...] | None = ()
     names: Values = ()
+    children: Values = ()
     may_have_more: bool = False
     schemas: Values = (None,)
 
@@ -160,8 +161,8 @@ class _Reader(ast.NodeVisitor):
                 return ActionCall(
                     method, node.lineno, self._edge(arguments.get("state" if method == "go_to" else "then"))
                 )
-            case "dispatch_parallel":
-                return self._parallel(node.lineno, arguments)
+            case "dispatch_parallel" | "run_blueprints":
+                return self._parallel(method, node.lineno, arguments)
         name = arguments.get({"run_blueprint": "name", "wait_for": "signal"}.get(method, "task_type"))
         edges, schema = self._edges(arguments.get("transitions")), arguments.get("schema")
         schemas = (None,) if method != "wait_for" or schema is None else self._values(schema)
@@ -171,24 +172,28 @@ class _Reader(ast.NodeVisitor):
     def _edge(self, target: ast.expr | None) -> tuple[ActionEdge, ...]:
         return () if target is None else (ActionEdge(None, self._values(target), target.lineno),)
 
-    def _parallel(self, line: int, arguments: Arguments) -> ActionCall:
-        """Read tasks that are written as dicts; others are checked when the handler runs."""
+    def _parallel(self, method: str, line: int, arguments: Arguments) -> ActionCall:
+        """Read tasks and children that are written as dicts; others are checked when the handler runs."""
         aggregator = arguments.get("aggregate_into")
         if aggregator is None:
-            return ActionCall("dispatch_parallel", line)
+            return ActionCall(method, line)
         edges = [ActionEdge(("success",), self._values(aggregator), aggregator.lineno)]
         names: list[object] = []
-        tasks = arguments.get("tasks")
-        dicts = [] if tasks is None else list(_dicts_in(self._scope.choices(tasks)))
+        children: list[object] = []
+        items = arguments.get("tasks" if method == "dispatch_parallel" else "blueprints")
+        dicts = [] if items is None else list(_dicts_in(self._scope.choices(items)))
         may_have_more = not dicts
         for each in dicts:
-            named = entry_of(each, "task_type") or entry_of(each, "type")
-            names.extend((named is not None and self._values(named)) or (None,))
+            if (child := entry_of(each, "blueprint")) is not None:
+                children.extend(self._values(child) or ())
+            else:
+                named = entry_of(each, "task_type") or entry_of(each, "type")
+                names.extend((named is not None and self._values(named)) or (None,))
             own = self._edges(entry_of(each, "transitions"))
             edges.extend(own or ())
             may_have_more = may_have_more or own is None or None in each.keys
         known = None if None in names or not names else tuple(names)
-        return ActionCall("dispatch_parallel", line, tuple(edges), known, may_have_more)
+        return ActionCall(method, line, tuple(edges), known, tuple(children), may_have_more)
 
     def _values(self, node: ast.expr) -> Values:
         return self._scope.values(node)

@@ -92,19 +92,19 @@ class _Checker(ast.NodeVisitor):
         self._note(self.names, node, arguments.misspelt(method))
         self._note(self.values, node, arguments.missing(method))
         self._note(self.values, node, invalid_values(arguments, method))
-        if method == "dispatch_parallel":
-            self._check_branches(arguments.by_name)
+        if (items := {"dispatch_parallel": "tasks", "run_blueprints": "blueprints"}.get(method)) is not None:
+            self._check_branches(arguments.by_name, method, items)
 
-    def _check_branches(self, arguments: Mapping[str, ast.expr]) -> None:
+    def _check_branches(self, arguments: Mapping[str, ast.expr], method: str, items: str) -> None:
         aggregators = self._values(arguments.get("aggregate_into"))
-        for branch in self._dicts(arguments.get("tasks")):
-            self._note(self.names, branch, invalid_branch(branch))
+        for branch in self._dicts(arguments.get(items)):
+            self._note(self.names, branch, invalid_branch(branch, method))
             transitions = entry_of(branch, "transitions")
             target = entry_of(transitions, "success") if isinstance(transitions, ast.Dict) else None
             elsewhere = set(self._values(target)) - set(aggregators)
             if target is not None and aggregators and elsewhere:
                 message = (
-                    f"'success' of a task of dispatch_parallel leads to {elsewhere.pop()!r}, "
+                    f"'success' of a branch of {method} leads to {elsewhere.pop()!r}, "
                     f"but must lead to the aggregator {aggregators[0]!r}: remove it"
                 )
                 self._note(self.values, target, message)
@@ -166,7 +166,7 @@ class _Uses:
                 ):
                     written.setdefault(name, []).append(value)
                     plain.add(target)
-                case ast.Call(func=ast.Attribute(attr="dispatch_parallel")):
+                case ast.Call(func=ast.Attribute(attr="dispatch_parallel" | "run_blueprints")):
                     given = [*node.args, *(keyword.value for keyword in node.keywords)]
                     plain.update(each for each in given if isinstance(each, ast.Name))
                     plain.update(item for each in given if isinstance(each, ast.List) for item in each.elts)

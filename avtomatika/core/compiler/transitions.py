@@ -27,6 +27,7 @@ _NEEDS = {
     "go_to": "go_to needs the name of a state",
     "wait": "wait needs the next state: then=...",
     "dispatch_parallel": "dispatch_parallel needs the state that joins the results: aggregate_into=...",
+    "run_blueprints": "run_blueprints needs the state that joins the results: aggregate_into=...",
     "dispatch_task": (
         'dispatch_task without transitions: map its outcomes to states, as in transitions={"success": "next"}'
     ),
@@ -111,6 +112,7 @@ def _by_source(blueprint: Blueprint, handler: Handler, reading: SourceReading) -
         names[via].extend(filter(None, started))
         if via is Via.SIGNAL:
             signals += product(started, _schemas(blueprint, handler, call))
+        names[Via.CHILD].extend(_checked_names(blueprint, handler, call, "blueprint", call.children or ()))
         for edge in call.edges or ():
             for plain in _transitions(blueprint, handler, edge, started if via is Via.TASK else (None,)):
                 transitions.append(replace(plain, via=via))
@@ -162,14 +164,14 @@ def _unknown_outcome(method: str, edges: Iterable[ActionEdge], known: Sequence[s
 
 def _check_collected(blueprint: Blueprint, handler: Handler, call: ActionCall) -> None:
     """Check that the target of parallel tasks is an aggregator."""
-    if call.method != "dispatch_parallel" or not call.edges:
+    if call.method not in ("dispatch_parallel", "run_blueprints") or not call.edges:
         return
     collector = call.edges[0]
     for target in collector.targets or ():
         name = _check_target(blueprint, handler, target, collector.line)
         if not is_aggregator(blueprint, name):
             message = (
-                f"dispatch_parallel leads to {name!r}, which is not an aggregator: mark its handler with @bp.aggregator"
+                f"{call.method} leads to {name!r}, which is not an aggregator: mark its handler with @bp.aggregator"
             )
             raise refusal(blueprint, handler, message, collector.line)
 
@@ -182,11 +184,17 @@ def _started_names(blueprint: Blueprint, handler: Handler, call: ActionCall) -> 
         return (None,)
     if not call.names:
         raise refusal(blueprint, handler, f"{call.method} needs a {what[call.method]}", call.line)
-    for name in call.names:
+    return _checked_names(blueprint, handler, call, what[call.method], call.names)
+
+
+def _checked_names(
+    blueprint: Blueprint, handler: Handler, call: ActionCall, what: str, names: Iterable[object]
+) -> tuple[str, ...]:
+    for name in names:
         if not is_user_name(name):
-            message = f"the {what[call.method]} {name!r} must be a name: {_NAME_RULE}"
+            message = f"the {what} {name!r} must be a name: {_NAME_RULE}"
             raise refusal(blueprint, handler, message, call.line)
-    return tuple(str(name) for name in call.names)
+    return tuple(str(name) for name in names)
 
 
 def _schemas(blueprint: Blueprint, handler: Handler, call: ActionCall) -> Iterator[Json]:

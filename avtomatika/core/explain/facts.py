@@ -66,8 +66,8 @@ class Facts:
     """Facts about *job*; of a fan-out, it has some of its open tasks.
 
     *due_ms* has the armed timers by id. *plan_silent_ms* is None if no orchestrator ever announced the plan. *places*
-    are by task id; that of the next step is under the job id. *child* are the facts about the child job, None if it
-    does not exist. *ending* is the last history entry of an ended job.
+    are by task id; that of the next step is under the job id. *child* are the facts about the child job, of a fan-out
+    about the first open one; None if it does not exist. *ending* is the last history entry of an ended job.
     """
 
     job: Job

@@ -88,7 +88,7 @@ class _Drawing:
         elif kind in _JOB_ENDS:
             for row in self.rows:
                 _close(row, at_ms)
-        elif kind in _WAITS:
+        elif kind in _WAITS and entry.task_id is None:
             self._begin(self._state, _WAITS[kind], at_ms)
         elif kind in _WAIT_ENDS:
             _close(self._state, at_ms)
@@ -112,7 +112,9 @@ class _Drawing:
             return
         attempt = f"attempt {entry.attempt}" if entry.attempt else ""
         kind = entry.event_type
-        if kind in ("task_dispatched", "task_routed", "task_waiting", "task_rerouted"):
+        if kind == "child_started":
+            self._begin(row, "waiting", at_ms, (entry.data or {}).get("child_id", ""))
+        elif kind in ("task_dispatched", "task_routed", "task_waiting", "task_rerouted"):
             if not row.bars or row.bars[-1].end_ms is not None or row.bars[-1].kind != "queued":
                 self._begin(row, "queued", at_ms, attempt)
         elif kind == "task_taken":
@@ -131,9 +133,9 @@ class _Drawing:
             return self._state
         if task_id not in self._branches:
             if len(self.rows) >= MOST_ROWS:
-                self.omitted += entry.event_type == "task_dispatched"
+                self.omitted += entry.event_type in ("task_dispatched", "child_started")
                 return None
-            name = (entry.data or {}).get("task_type") or "task"
+            name = (entry.data or {}).get("task_type") or (entry.data or {}).get("blueprint") or "task"
             self._branches[task_id] = self._new_row(Row(f"{name} {branch_of(task_id)}", is_branch=True))
         return self._branches[task_id]
 

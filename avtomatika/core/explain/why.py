@@ -103,7 +103,12 @@ class _JobExplanation(Explanation):
         for task in self.job.tasks.values():
             progress = self.facts.live_state.in_flight.get(task.id)
             holder = None if progress is None else progress.worker_id
-            if (task.task_type, holder) not in shown:
+            if task.blueprint is not None:
+                if (child := self.facts.child) is not None and child.job.id == task.child_id:
+                    text = f"One of them is the child job {task.child_id} of {task.blueprint!r}."
+                    yield self.reason("waits_for_child", text, child_id=task.child_id)
+                    yield from explain(child)
+            elif (task.task_type, holder) not in shown:
                 shown.add((task.task_type, holder))
                 yield from TaskExplanation(self.facts).reasons(task)
 

@@ -97,10 +97,12 @@ def _state_lines(state: StatePlan) -> Iterator[str]:
         yield "collects branches"
     if state.task_types:
         yield f"task: {', '.join(state.task_types)}"
-    elif state.dispatches and not state.ends_with_task:
+    elif state.dispatches and not state.ends_with_task and not state.children:
         yield "task: chosen at run time"
-    if Via.CHILD in vias:
-        yield f"runs: {', '.join(state.children)}" if state.children else "runs: chosen at run time"
+    if state.children:
+        yield f"runs: {', '.join(state.children)}"
+    elif Via.CHILD in vias:
+        yield "runs: chosen at run time"
     if Via.APPROVAL in vias:
         yield "asks a person"
     if Via.WAIT in vias:

@@ -3,10 +3,8 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from avtomatika.core.job import HistoryEntry, RecordedEntry
+from avtomatika.core.job import HistoryEntry, JobStatus, RecordedEntry
 
-#: Final status of a child job -> outcome for its parent.
-_CHILD_OUTCOMES = {"finished": "success", "failed": "failure", "error": "failure", "cancelled": "cancelled"}
 #: Entries that end an attempt of a task or a branch.
 _ATTEMPTS = frozenset({"task_succeeded", "task_failed", "task_timed_out", "branch_finished"})
 #: Entries that end a branch, if they have no target.
@@ -79,9 +77,9 @@ def _outcome(entry: HistoryEntry) -> str | None:
         case "timer_fired":
             return "timeout" if "error" in data else None
         case "branches_joined":
-            return "success"
+            return "failure" if "error" in data else "success"
         case "child_finished":
-            return _CHILD_OUTCOMES.get(str(data.get("status")), "failure")
+            return JobStatus(data["status"]).outcome
         case _:
             word = data.get("outcome", data.get("decision"))
             return None if word is None else str(word)

@@ -17,18 +17,16 @@ from avtomatika.core.blueprint.action_types import (
 )
 from avtomatika.core.data_checks import check_output
 from avtomatika.core.job import HistoryEntry, Job, JobStatus, Json
-from avtomatika.core.job_request import JobRequest
 from avtomatika.core.plan import EndKind, Plan
 from avtomatika.core.retry import RetryPolicy
 from avtomatika.core.rules import Rules
 from avtomatika.core.step import Step
 from avtomatika.core.texts import MAX_TRACEBACK, shortened
-from avtomatika.errors import InvalidInputError, InvalidRequestError
+from avtomatika.errors import InvalidInputError
 
-from . import fan_out, signals, waits
-from .creation import new_job
+from . import children, fan_out, signals, waits
 from .limits import limit_problem
-from .moves import drop_branches, end, enter_state, error
+from .moves import break_off, drop_branches, end, enter_state, error
 from .tasks import given, new_task, open_task, retry_of
 from .timers import handler_timer
 
@@ -50,10 +48,10 @@ def decide(
     """Return the step for the decision of the handler of ``job.current_state``; *patch* are the keys of
     ``state_history`` that it set."""
     if (problem := _runaway(plan, job, action, rules)) is not None:
-        return _broken(job, problem)
+        return break_off(job, problem)
     entered = _entered(job, action, patch)
     if isinstance(action, DispatchTask | FanOut) and (problem := limit_problem(plan, entered.job)) is not None:
-        return _broken(job, problem)
+        return break_off(job, problem)
     match action:
         case GoTo(state):
             return entered.then(enter_state(plan, entered.job, state, queue=queue))
@@ -61,7 +59,7 @@ def decide(
             job = entered.job.evolve(steps=entered.job.steps + 1)
             return entered.then(open_task(plan, job, new_task(job, action, retry=retry_of(plan, rules))))
         case FanOut():
-            return entered.then(fan_out.fan_out(plan, entered.job, action, retry=retry_of(plan, rules), queue=queue))
+            return entered.then(fan_out.fan_out(plan, entered.job, action, rules=rules, queue=queue))
         case Wait():
             return entered.then(waits.wait(plan, entered.job, action))
         case WaitFor():
@@ -86,7 +84,7 @@ def handler_raised(plan: Plan, job: Job, *, error: str, retry_limit: int = 3) ->
         "traceback": shortened(error, MAX_TRACEBACK),
     }
     if delay is None:
-        return _broken(job, problem)
+        return break_off(job, problem)
     job = job.evolve(status=JobStatus.RUNNING, handler_failures=failures)
     data = {"error": problem, "failures": failures, "delay_seconds": delay.total_seconds()}
     return Step(
@@ -98,12 +96,12 @@ def handler_raised(plan: Plan, job: Job, *, error: str, retry_limit: int = 3) ->
 
 def broken(job: Job, *, message: str) -> Step:
     """End the job as ``error``: the blueprint has a fault that no retry can fix."""
-    return _broken(job, error("HANDLER_ERROR", message))
+    return break_off(job, error("HANDLER_ERROR", message))
 
 
 def too_large(job: Job, *, message: str) -> Step:
     """End the job as ``error``: an event or a decision would exceed the size limit of *job*."""
-    return _broken(job, error("JOB_TOO_LARGE", message))
+    return break_off(job, error("JOB_TOO_LARGE", message))
 
 
 def _runaway(plan: Plan, job: Job, action: Action, rules: Rules) -> dict[str, Json] | None:
@@ -144,31 +142,10 @@ def _entered(job: Job, action: Action, patch: Mapping[str, Json]) -> Step:
 
 
 def _run_child(plan: Plan, job: Job, action: RunBlueprint, rules: Rules) -> Step:
-    parent = waits.parent_of_child(plan, job)
-    if action.name not in rules.plans:
-        there_are = ", ".join(sorted(rules.plans)) or "none"
-        message = f"this orchestrator does not serve the blueprint {action.name!r}; it serves: {there_are}"
-        return _broken(job, error("UNKNOWN_BLUEPRINT", message))
-    if parent.depth > waits.MAX_DEPTH:
-        message = f"child jobs are nested at most {waits.MAX_DEPTH} deep"
-        return _broken(job, error("TOO_DEEP", message))
-    try:
-        child = new_job(
-            rules.plans[action.name],
-            JobRequest(
-                initial_data=action.initial_data,
-                priority=job.priority,
-                fairness_key=job.fairness_key,
-                labels=job.labels,
-                traceparent=job.traceparent,
-            ),
-            job_id=f"{job.id}-{job.steps + 1}",
-            client=job.client,
-            parent=parent,
-        )
-    except InvalidRequestError as problem:
-        return _broken(job, error("INVALID_INITIAL_DATA", f"run_blueprint({action.name!r}): {problem}"))
-    return waits.run_child(job, action, child)
+    if (problem := children.fault_in(job, [action], rules)) is not None:
+        return break_off(job, problem)
+    child_id = f"{job.id}-{job.steps + 1}"
+    return waits.run_child(job, action, children.first_step(plan, job, action, rules, child_id=child_id))
 
 
 def _end(plan: Plan, job: Job, result: Json) -> Step:
@@ -182,7 +159,3 @@ def _end(plan: Plan, job: Job, result: Json) -> Step:
         problem = error("INVALID_OUTPUT", str(misfit))
         return end(job, JobStatus.FAILED, {"result": result, "error": problem}, result=result, error=problem)
     return end(job, JobStatus.FINISHED, {"result": result}, result=result, error=None)
-
-
-def _broken(job: Job, problem: Mapping[str, Json]) -> Step:
-    return end(job, JobStatus.ERROR, {"error": problem}, error=problem)

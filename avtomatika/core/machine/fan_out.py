@@ -5,46 +5,62 @@ ends. A branch that succeeds does not load its job: the commit that stores its r
 that reaches zero sends ``Joined``.
 """
 
+from collections.abc import Iterator
 from dataclasses import replace
 
-from avtomatika.core.blueprint.action_types import FanOut
+from avtomatika.core.blueprint.action_types import FanOut, RunBlueprint
 from avtomatika.core.events import Joined, NextBranches
 from avtomatika.core.job import Branches, HistoryEntry, Job, JobStatus, Task
 from avtomatika.core.plan import Plan
-from avtomatika.core.retry import RetryPolicy
+from avtomatika.core.rules import Rules
 from avtomatika.core.step import SendEvent, Step
 
-from .moves import enter_state, ignore
+from .children import child_of, fault_in, first_step_of_branch, new_branch, with_children
+from .moves import break_off, drop_branches, end, enter_state, ignore
 from .placement import send
-from .tasks import dispatched, new_task
+from .tasks import dispatched, new_task, retry_of
 from .timers import dispatch_timer
 
-#: Maximum number of tasks sent in one commit; further commits send the rest.
+#: Maximum number of branches sent in one commit; further commits send the rest.
 CHUNK = 1000
 
 
-def fan_out(plan: Plan, job: Job, action: FanOut, *, retry: RetryPolicy, queue: str | None) -> Step:
+def fan_out(plan: Plan, job: Job, action: FanOut, *, rules: Rules, queue: str | None) -> Step:
     """Store all branches and send the first; without branches, enter the aggregator at once."""
-    step = job.steps + 1
-    state = str(job.current_state)
-    branches = Branches(step, state, action.aggregator, len(action.branches), 0, action.max_concurrency)
-    job = job.evolve(steps=step, fan_out=branches)
+    children = [branch for branch in action.branches if isinstance(branch, RunBlueprint)]
+    if (fault := fault_in(job, children, rules)) is not None:
+        return break_off(job, fault)
+    branches = Branches(
+        job.steps + 1,
+        str(job.current_state),
+        action.aggregator,
+        size=len(action.branches),
+        sent=0,
+        max_concurrency=action.max_concurrency,
+        has_children=bool(children) or None,
+        finishes_all=action.finishes_all or None,
+        max_failures=action.max_failures or None,
+        first_success=action.first_success or None,
+    )
+    job = job.evolve(steps=branches.step, fan_out=branches)
     if not action.branches:
         return _join(plan, job, branches, queue=queue)
-    tasks = [
-        new_task(job, branch, branch=number, retry=retry) for number, branch in enumerate(action.branches, start=1)
-    ]
+    tasks = list(_tasks(plan, job, action, rules))
     job = job.evolve(status=JobStatus.WAITING_FOR_PARALLEL, tasks={task.id: task for task in tasks})
-    return _send(plan, job, tasks[:CHUNK])
+    return _send(plan, job, tasks[:CHUNK], rules)
 
 
-def next_branches(plan: Plan, job: Job, event: NextBranches) -> Step:
+def next_branches(plan: Plan, job: Job, event: NextBranches, rules: Rules) -> Step:
     """Send the next branches, which were loaded into ``job.tasks``."""
     branches = job.fan_out
     if branches is None or (branches.step, branches.sent) != (event.step, event.sent):
         return ignore(job, event, "the job does not wait to send these branches")
     numbers = range(branches.sent + 1, min(branches.sent + CHUNK, branches.size) + 1)
-    return _send(plan, job, [job.tasks[f"{job.id}.{branches.step}.{number}"] for number in numbers])
+    tasks = [job.tasks[f"{job.id}.{branches.step}.{number}"] for number in numbers]
+    children = (child_of(task) for task in tasks if task.blueprint is not None)
+    if (fault := fault_in(job, children, rules)) is not None:  # the blueprint has changed since
+        return break_off(job, fault)
+    return _send(plan, job, tasks, rules)
 
 
 def joined(plan: Plan, job: Job, event: Joined, *, queue: str | None) -> Step:
@@ -56,25 +72,46 @@ def joined(plan: Plan, job: Job, event: Joined, *, queue: str | None) -> Step:
 
 
 def _join(plan: Plan, job: Job, branches: Branches, *, queue: str | None) -> Step:
-    data = {"branches": branches.size, "go_to": branches.aggregator}
-    entry = HistoryEntry("branches_joined", state=branches.state, data=data)
-    return Step(job, history=(entry,)).then(enter_state(plan, job, branches.aggregator, queue=queue))
+    failure = branches.failure if branches.failure is not None and branches.has_failed else {}
+    target = failure.get("go_to") if failure else branches.aggregator
+    data = {"branches": branches.size, "failed": branches.failed, "error": failure.get("error"), "go_to": target}
+    told = {name: value for name, value in data.items() if value is not None}
+    entry = HistoryEntry("branches_joined", state=branches.state, data=told)
+    if not failure:
+        return Step(job, history=(entry,)).then(enter_state(plan, job, branches.aggregator, queue=queue))
+    left = drop_branches(job.evolve(error=failure["error"]))
+    joined = left.then(Step(left.job, history=(entry,)))
+    if target is None:
+        return joined.then(end(left.job, JobStatus.FAILED, {"error": failure["error"]}))
+    return joined.then(enter_state(plan, left.job, target, queue=queue))
 
 
-def _send(plan: Plan, job: Job, tasks: list[Task]) -> Step:
+def _tasks(plan: Plan, job: Job, action: FanOut, rules: Rules) -> Iterator[Task]:
+    retry = retry_of(plan, rules)
+    for number, branch in enumerate(action.branches, start=1):
+        if isinstance(branch, RunBlueprint):
+            yield new_branch(job, branch, branch=number)
+        else:
+            yield new_task(job, branch, branch=number, retry=retry)
+
+
+def _send(plan: Plan, job: Job, branches_to_send: list[Task], rules: Rules) -> Step:
     branches = job.fan_out
     if branches is None:
         raise ValueError(f"job {job.id} has no fan-out")
-    branches = replace(branches, sent=branches.sent + len(tasks))
-    job = job.evolve(fan_out=branches)
+    tasks = [task for task in branches_to_send if task.blueprint is None]
+    children = [task for task in branches_to_send if task.blueprint is not None]
+    branches = replace(branches, sent=branches.sent + len(branches_to_send))
+    job = with_children(job.evolve(fan_out=branches), *(task.child_id for task in children))
     rest: tuple[SendEvent, ...] = ()
     if branches.sent < branches.size:
         more = NextBranches(job.id, branches.step, branches.sent)
         rest = (SendEvent(plan.key(branches.state, "_branches"), more),)
     return Step(
         job,
-        history=tuple(dispatched(task) for task in tasks),
+        history=tuple(dispatched(task) for task in branches_to_send),
         outgoing=(*(sent for task in tasks for sent in send(plan, job, task)), *rest),
         timers=tuple(timer for task in tasks for timer in dispatch_timer(plan, job, task)),
-        opened=tuple((task.id, task.attempt) for task in tasks),
+        opened=tuple((task.id, task.attempt) for task in branches_to_send),
+        children=tuple(first_step_of_branch(plan, job, task, rules) for task in children),
     )

@@ -22,7 +22,11 @@ from .moves import end, enter_state, error, ignore, quarantine
 _RULES = Rules()
 
 
-def advance(plan: Plan, job: Job, event: Event, *, queue: str | None) -> Step:
+#: Events of branches, which a fan-out with its first success ignores.
+_OF_BRANCHES = events.Result | events.RetryTask | events.PlaceTask | events.TaskTimeout | events.NextBranches
+
+
+def advance(plan: Plan, job: Job, event: Event, *, queue: str | None, rules: Rules = _RULES) -> Step:
     """Return the effect of *event* on *job*.
 
     *queue* is the full name of the step queue that delivered the event; None without a broker, when every state is
@@ -32,6 +36,8 @@ def advance(plan: Plan, job: Job, event: Event, *, queue: str | None) -> Step:
         job.status is JobStatus.QUARANTINED and not isinstance(event, events.Signal | events.DeadlineExceeded)
     ):
         return ignore(job, event, f"the job is {job.status}")
+    if job.fan_out is not None and job.fan_out.is_decided and isinstance(event, _OF_BRANCHES):
+        return ignore(job, event, "another branch succeeded first")
     match event:
         case events.Start():
             return _start(plan, job, event, queue=queue)
@@ -55,7 +61,9 @@ def advance(plan: Plan, job: Job, event: Event, *, queue: str | None) -> Step:
         case events.Joined():
             return fan_out.joined(plan, job, event, queue=queue)
         case events.NextBranches():
-            return fan_out.next_branches(plan, job, event)
+            return fan_out.next_branches(plan, job, event, rules)
+        case events.CancelChildren():
+            return ignore(job, event, "the orchestrator cancels the children itself")
         case events.TimeReached():
             return waits.time_reached(plan, job, event, queue=queue)
         case events.Decision():

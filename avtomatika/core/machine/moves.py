@@ -7,7 +7,7 @@ from itertools import islice
 
 from avtomatika.core import events
 from avtomatika.core.events import Event
-from avtomatika.core.job import HistoryEntry, Job, JobStatus, Json, Task
+from avtomatika.core.job import Branches, HistoryEntry, Job, JobStatus, Json, Task
 from avtomatika.core.plan import Plan
 from avtomatika.core.step import Outgoing, SendEvent, SendReply, SendWebhook, Step
 from avtomatika.core.texts import MAX_MESSAGE, MAX_TRACEBACK, shortened
@@ -24,6 +24,7 @@ _IGNORED: Mapping[type[Event], str] = {
     events.RetryHandler: "handler_retry_ignored",
     events.Joined: "joined_ignored",
     events.NextBranches: "branches_ignored",
+    events.CancelChildren: "cancel_ignored",
     events.TimeReached: "timer_ignored",
     events.Decision: "decision_ignored",
     events.SignalReceived: "signal_ignored",
@@ -78,6 +79,11 @@ def close(job: Job, task: Task, *entries: HistoryEntry) -> Step:
     )
 
 
+def break_off(job: Job, problem: Mapping[str, Json]) -> Step:
+    """End the job as ``error``: no retry can fix *problem*."""
+    return end(job, JobStatus.ERROR, {"error": problem}, error=problem)
+
+
 def drop_branches(job: Job) -> Step:
     """Leave the fan-out: close its open tasks and drop its results."""
     if job.fan_out is None:
@@ -92,19 +98,34 @@ def drop_branches(job: Job) -> Step:
 def abandon_branches(job: Job) -> Step:
     """Leave the fan-out before all branches have ended: also revoke the messages of open ones."""
     left = drop_branches(job)
-    if job.fan_out is None:
-        return left
-    return left.then(Step(left.job, revoked=(f"{job.id}.{job.fan_out.step}",)))
+    return left if job.fan_out is None else left.then(stop_branches(left.job, job.fan_out))
+
+
+def stop_branches(job: Job, branches: Branches) -> Step:
+    """Revoke the messages of open *branches*, and cancel their child jobs."""
+    revoked = (f"{job.id}.{branches.step}",)
+    if not branches.has_children:
+        return Step(job, revoked=revoked)
+    key = f"{job.blueprint}@{job.plan_hash}.{branches.state}._branches"
+    cancel = events.CancelChildren(job.id, branches.step, 1, branches.sent)
+    return Step(job, outgoing=(SendEvent(key, cancel),), revoked=revoked)
 
 
 def end(job: Job, status: JobStatus, data: Mapping[str, Json] | None = None, **changes: Json) -> Step:
     """End *job* with *changes*: nothing of it stays open, and the job that waits for it receives its outcome."""
     stopped = _stop(job, status, f"job_{status}", data, changes)
-    if job.parent is None:
+    ended, parent = stopped.job, job.parent
+    if parent is None:
         return stopped
-    ended = stopped.job
-    event = events.ChildEnded(job.parent.job_id, job.id, status.value, ended.result, ended.error)
-    return stopped.then(Step(ended, outgoing=(SendEvent(job.parent.routing_key, event),)))
+    if parent.task_id is None:
+        event = events.ChildEnded(parent.job_id, job.id, status.value, ended.result, ended.error)
+        return stopped.then(Step(ended, outgoing=(SendEvent(parent.routing_key, event),)))
+    problem = None
+    if status is not JobStatus.FINISHED:
+        problem = ended.error or error("CHILD_ENDED", f"job {job.id} is {status}")
+    result = events.Result(parent.job_id, parent.task_id, 1, status.outcome, ended.result, problem)
+    key = f"{parent.routing_key.rpartition('.')[0]}.{status.outcome}"
+    return stopped.then(Step(ended, outgoing=(SendEvent(key, result),)))
 
 
 def quarantine(job: Job, problem: Mapping[str, Json], details: Mapping[str, Json] | None = None) -> Step:

@@ -9,10 +9,14 @@ from collections.abc import Iterator
 from avtomatika.core.events import DeadlineExceeded, Event, Signal
 from avtomatika.core.job import HistoryEntry, Job, JobStatus
 from avtomatika.core.plan import BUILTIN_OUTCOMES, Plan
+from avtomatika.core.rules import Rules
 from avtomatika.core.step import Step
 
 from . import machine
 from .moves import error, quarantine
+
+#: The default rules.
+_RULES = Rules()
 
 
 def plan_name(blueprint: str, plan_hash: str) -> str:
@@ -24,17 +28,17 @@ def plan_name(blueprint: str, plan_hash: str) -> str:
     return f"{blueprint}@{plan_hash}"
 
 
-def advance(plan: Plan, job: Job, event: Event, *, queue: str | None) -> Step:
+def advance(plan: Plan, job: Job, event: Event, *, queue: str | None, rules: Rules = _RULES) -> Step:
     """Return the step of ``machine.advance`` under *plan*, after migrating *job* to it in the same step."""
     if job.plan_hash == plan.plan_hash and not (job.earlier_plans and job.fan_out):
-        return machine.advance(plan, job, event, queue=queue)
+        return machine.advance(plan, job, event, queue=queue, rules=rules)
     lacking = missing(plan, job)  # of a fan-out, only the branches of *event* are loaded
     if lacking and not _needs_no_plan(job, event):
         return _quarantine_unmigrated(plan, job, lacking)
     if lacking or job.plan_hash == plan.plan_hash:
-        return machine.advance(plan, job, event, queue=queue)
+        return machine.advance(plan, job, event, queue=queue, rules=rules)
     changed = migrate(plan, job)
-    step = machine.advance(plan, changed.job, event, queue=queue)
+    step = machine.advance(plan, changed.job, event, queue=queue, rules=rules)
     return Step(job, note=step.note) if step.note is not None else changed.then(step)
 
 

@@ -12,7 +12,7 @@ from avtomatika.core.retry import TRANSIENT, RetryPolicy
 from avtomatika.core.step import BranchEnd, SendEvent, Step
 
 from . import single_task
-from .moves import abandon_branches, close, end, enter_state, error, ignore, quarantine, reported_error
+from .moves import abandon_branches, close, end, enter_state, error, ignore, quarantine, reported_error, stop_branches
 from .tasks import open_task
 from .timers import retry_timer, timers_of_task
 
@@ -73,8 +73,8 @@ def _timed_out(case: "_Case", event: TaskTimeout) -> Step:
     entry = HistoryEntry.of_task("task_timed_out", task, data)
     if (delay_seconds := _delay_seconds(task, problem)) is not None:
         return _retried(case, entry, problem, delay_seconds=delay_seconds)
-    if case.is_collected(target):
-        return case.collect(entry, {"status": "timeout", "data": None, "error": problem})
+    if (joined := case.survived(entry, {"status": "timeout", "data": None, "error": problem}, target)) is not None:
+        return joined
     case = replace(case, job=job.evolve(error=problem))
     if target is not None:
         return case.enter_state(replace(entry, data={**data, "go_to": target}), target)
@@ -138,13 +138,36 @@ class _Case:
         closed = self.close(entry)
         return closed.then(Step(closed.job, ended=(BranchEnd(self.task.id, answer),), joined=joined))
 
+    def succeed(self, entry: HistoryEntry, answer: Mapping[str, Json]) -> Step:
+        """Store *answer* for the aggregator, which runs now if it waits for the first success only."""
+        collected = self.collect(entry, answer)
+        branches, joined = collected.job.fan_out, collected.joined
+        if branches is None or joined is None or not branches.first_success:
+            return collected
+        job = collected.job.evolve(fan_out=replace(branches, is_decided=True))
+        stopped = stop_branches(job, branches).then(Step(job, outgoing=(joined,)))
+        return collected._replace(joined=None).then(stopped)
+
+    def survived(self, entry: HistoryEntry, answer: Mapping[str, Json], target: str | None) -> Step | None:
+        """Return the step of a failed branch, which would lead to *target*, if its fan-out waits for the others."""
+        branches, problem = self.job.fan_out, answer["error"]
+        if self.is_collected(target):
+            return self.collect(entry, answer)
+        if branches is None or (self.task.blueprint is None and problem["code"] in _NOT_UNDERSTOOD):
+            return None
+        failure = branches.failure or {"error": problem, **_target_data(target)}
+        branches = replace(branches, failed=(branches.failed or 0) + 1, failure=failure)
+        if branches.has_failed and not branches.finishes_all:
+            return None
+        return replace(self, job=self.job.evolve(fan_out=branches)).collect(entry, answer)
+
 
 def _success(case: _Case, event: Result) -> Step:
     if (problem := _schema_violation(case.task, event)) is not None:
         return _failed(case, event, problem, target=None)
     target = case.task.transitions[event.status]
     if case.is_collected(target):
-        return case.collect(_entry("branch_finished", event, case.task.state, {}), branch_answer(event))
+        return case.succeed(_entry("branch_finished", event, case.task.state, {}), branch_answer(event))
     learnt = merged(case.job.state_history, event.data)
     job = case.job.evolve(state_history=learnt, result=event.data, error=None)
     entry = _entry("task_succeeded", event, case.task.state, _target_data(target))
@@ -170,9 +193,9 @@ def _cancelled(case: _Case, event: Result) -> Step:
 def _failed(case: _Case, event: Result, problem: Mapping[str, Json], *, target: str | None) -> Step:
     """Handle a final failure: enter *target*; without one, invalid input, a failed branch or a failed single task fails
     the job, and any other failure quarantines it."""
-    if case.is_collected(target):
-        entry = _entry("branch_finished", event, case.task.state, {"error": problem})
-        return case.collect(entry, {**branch_answer(event), "error": problem})
+    ended = _entry("branch_finished", event, case.task.state, {"error": problem})
+    if (joined := case.survived(ended, {**branch_answer(event), "error": problem}, target)) is not None:
+        return joined
     entry = _entry("task_failed", event, case.task.state, {"error": problem, **_target_data(target)})
     case = replace(case, job=case.job.evolve(error=problem))
     if target is not None:
@@ -180,7 +203,8 @@ def _failed(case: _Case, event: Result, problem: Mapping[str, Json], *, target: 
     closed = case.close(entry)
     is_single = case.plan.states[case.task.state].ends_with_task
     is_branch = case.job.fan_out is not None
-    if is_single or problem["code"] == INVALID_INPUT or (is_branch and problem["code"] not in _NOT_UNDERSTOOD):
+    is_understood = case.task.blueprint is not None or problem["code"] not in _NOT_UNDERSTOOD
+    if is_single or problem["code"] == INVALID_INPUT or (is_branch and is_understood):
         return closed.then(end(closed.job, JobStatus.FAILED, {"error": problem}))
     return closed.then(quarantine(closed.job, problem))
 

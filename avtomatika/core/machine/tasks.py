@@ -65,7 +65,9 @@ def open_task(plan: Plan, job: Job, task: Task, **changes: Json) -> Step:
 
 
 def dispatched(task: Task) -> HistoryEntry:
-    """Return the history entry of a dispatch."""
+    """Return the history entry of a dispatch, or of the start of a child job."""
+    if task.blueprint is not None:
+        return HistoryEntry.of_task("child_started", task, {"child_id": task.child_id, "blueprint": task.blueprint})
     return HistoryEntry.of_task("task_dispatched", task, {"task_type": task.task_type})
 
 

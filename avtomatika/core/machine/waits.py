@@ -7,22 +7,18 @@ from typing import Literal
 from avtomatika.core.blueprint.action_types import AwaitApproval, RunBlueprint, Wait
 from avtomatika.core.blueprint.output_schema import faults_by_field
 from avtomatika.core.events import ChildEnded, ChildQuarantined, Decision, TimeReached
-from avtomatika.core.job import HistoryEntry, Job, JobStatus, Json, Parent, WaitRecord
+from avtomatika.core.job import HistoryEntry, Job, JobStatus, Json, WaitRecord
 from avtomatika.core.plan import Plan
 from avtomatika.core.step import SendWebhook, Step
 from avtomatika.errors import InvalidRequestError
 
+from .children import with_children
 from .moves import end, enter_state, error, ignore, notify_parent, quarantine
 from .task_results import merged
 from .timers import timers_of_wait, wait_timer
 
 #: The outcome of a timer.
 ELAPSED = "elapsed"
-#: Maximum nesting depth of child jobs.
-MAX_DEPTH = 10
-
-#: Final status of a child -> outcome for its parent.
-_OUTCOMES = {"finished": "success", "failed": "failure", "error": "failure", "cancelled": "cancelled"}
 #: Decisions with their own event type; all others are recorded as ``decided``.
 _DECISIONS = frozenset({"approved", "rejected"})
 
@@ -68,14 +64,8 @@ def run_child(job: Job, action: RunBlueprint, child: Step) -> Step:
     wait = new_wait(job, "child", action.transitions, {"child_id": child_id, "signal_key": signal_key})
     started = {"child_id": child_id, "blueprint": action.name}
     entry = HistoryEntry("child_started", state=wait.state, data=started)
-    job = job.evolve(children=(*job.children, child_id))
-    return Step(with_wait(job, wait, JobStatus.WAITING_FOR_CHILD), history=(entry,), child=child)
-
-
-def parent_of_child(plan: Plan, job: Job) -> Parent:
-    """Return the parent record for a child of *job*."""
-    above = 0 if job.parent is None else job.parent.depth
-    return Parent(job.id, plan.key(str(job.current_state), "_child"), above + 1)
+    job = with_children(job, child_id)
+    return Step(with_wait(job, wait, JobStatus.WAITING_FOR_CHILD), history=(entry,), children=(child,))
 
 
 def decisions(wait: WaitRecord) -> list[str]:
@@ -175,7 +165,7 @@ def child_ended(plan: Plan, job: Job, event: ChildEnded, *, queue: str | None) -
     data: dict[str, Json] = {"child_id": event.child_id, "status": event.status}
     if event.status == "finished" or event.result is not None:
         data["result"] = event.result
-    outcome = _OUTCOMES[event.status]
+    outcome = JobStatus(event.status).outcome
     job = job.evolve(state_history=merged(job.state_history, event.result))
     if outcome == "success" and outcome in wait.transitions:
         over = EndedWait(plan, job.evolve(result=event.result, error=None), wait, queue)
@@ -190,11 +180,11 @@ def child_ended(plan: Plan, job: Job, event: ChildEnded, *, queue: str | None) -
 
 def child_quarantined(job: Job, event: ChildQuarantined) -> Step:
     """Keep waiting; send a webhook, and notify the parent, with the error of the child."""
-    wait = job.wait
-    if wait is None or wait.kind != "child" or wait.details["child_id"] != event.child_id:
+    is_branch = job.fan_out is not None and event.child_id.startswith(f"{job.id}-{job.fan_out.step}-")
+    if not is_branch and (job.wait is None or job.wait.details.get("child_id") != event.child_id):
         return ignore(job, event, "the job does not wait for this one any more")
     data: dict[str, Json] = {"child_id": event.child_id, "error": event.error}
-    entry = HistoryEntry("child_quarantined", state=wait.state, data=data)
+    entry = HistoryEntry("child_quarantined", state=job.current_state, data=data)
     waiting = Step(job, history=(entry,)).then(notify_parent(job, event.error))
     if job.webhook_url is None:
         return waiting

@@ -41,6 +41,7 @@ _EVENTS: MessageKinds[Event] = MessageKinds(
         "retry_handler": (events.RetryHandler, (_JOB_ID, identifier("state"), count("transition"), count("failures"))),
         "joined": (events.Joined, (_JOB_ID, count("step"))),
         "next_branches": (events.NextBranches, (_JOB_ID, count("step"), count("sent"))),
+        "cancel_children": (events.CancelChildren, (_JOB_ID, count("step"), count("first"), count("last"))),
         "time_reached": (events.TimeReached, (_JOB_ID, identifier("token"))),
         "decision": (
             events.Decision,

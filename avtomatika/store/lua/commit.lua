@@ -2,7 +2,7 @@
 --
 -- KEYS: job, history, tasks, seen, notes, timers, timer messages, retention, revoked, index of the old status, index of the
 --       new, branches, answers of branches, prefix of the statistics, then the binding hashes used for routing, the streams
---       written to, the streams of the causes, and the job, history and indexes of a child to create.
+--       written to, the streams of the causes, and of each child to create: job, history, indexes.
 -- ARGV: consumer, expected version, status, doc, retention ms of a finished job, the job's id, 1 if it is final, token of
 --       what it waits for ('' if that is not new), 1 if it leaves its fan-out, a new fan-out ('' for none: number of
 --       branches, step, prefix of its routing keys), number of the payload sent only when no branch is left (0 for none),
@@ -11,8 +11,9 @@
 --       binding versions; payloads (text, group or ''); causes (entry, event, task it closes or '', attempt); history entries;
 --       timers (name, delay ms or '@' and ms since the epoch, message); names of cancelled timers; opened tasks (task, attempt,
 --       result timeout ms or '', timer message or ''); closed tasks; revoked groups; finished branches (number, answer);
---       branches to keep (number, task, 1 if the machine handles its results); child (id, status, doc, init, history entry);
---       large values of the child (field, JSON); new large values of the job (field, JSON); fields of large values to delete.
+--       branches to keep (number, task, 1 if the machine handles its results); children (id, status, doc, init, history entry,
+--       number of indexes, number of large values); large values of the children (field, JSON); new large values of the job
+--       (field, JSON); fields of large values to delete.
 -- Returns {status, state of each cause...}; a cause is live, lost, seen or stale. TOO_LARGE returns {status, bytes}.
 
 local at = 13
@@ -34,7 +35,7 @@ local closed, closed_at = list(1)
 local revoked, revoked_at = list(1)
 local ended, ended_at = list(2)
 local kept, kept_at = list(3)
-local children, child_at = list(5)
+local children, child_at = list(7)
 local childs_values, childs_value_at = list(2)
 local values, value_at = list(2)
 local dropped, dropped_at = list(1)
@@ -154,10 +155,16 @@ if revoked > 0 then expect('zset', KEYS[9]) end
 if KEYS[10] ~= KEYS[11] then expect_keys('zset', 10, 11) end
 if ended + kept > 0 or ARGV[9] == '1' or ARGV[10] ~= '' then expect_keys('hash', 12, 13) end
 expect_keys('stream', stream_key + 1, cause_key)
-if children > 0 then
-  expect('hash', KEYS[child_key + 1])
-  expect('list', KEYS[child_key + 2])
-  expect_keys('zset', child_key + 3, #KEYS)
+-- Most children of a fan-out are in the same indexes: check and write each index once.
+local indexed, key = {}, child_key
+for base = child_at, child_at + 7 * children - 1, 7 do
+  expect('hash', KEYS[key + 1])
+  expect('list', KEYS[key + 2])
+  for place = key + 3, key + 2 + ARGV[base + 5] do
+    if not indexed[KEYS[place]] then expect('zset', KEYS[place]) end
+    indexed[KEYS[place]] = indexed[KEYS[place]] or {}
+  end
+  key = key + 2 + ARGV[base + 5]
 end
 
 -- The total size of the answers of a fan-out is limited.
@@ -244,22 +251,29 @@ else
   count_jobs(KEYS[14], ({finished = 1, cancelled = 3})[ARGV[3]] or 2, 1, now)
 end
 
-for index = 0, children - 1 do
-  local base = child_at + 5 * index
-  local child, history = KEYS[child_key + 1], KEYS[child_key + 2]
+local created = 0
+key = child_key
+for base = child_at, child_at + 7 * children - 1, 7 do
+  local child, indexes, next_value_at = KEYS[key + 1], ARGV[base + 5], childs_value_at + 2 * ARGV[base + 6]
   if redis.call('EXISTS', child) == 0 then
+    created = created + 1
     redis.call(
       'HSET', child, 'v', 1, 'status', ARGV[base + 1], 'doc', ARGV[base + 2], 'init', ARGV[base + 3], 'created', now_text,
       'updated', now_text
     )
-    for place = childs_value_at, childs_value_at + 2 * childs_values - 1, 2 do
-      redis.call('HSET', child, ARGV[place], ARGV[place + 1])
+    for place = childs_value_at, next_value_at - 1, 2 do redis.call('HSET', child, ARGV[place], ARGV[place + 1]) end
+    redis.call('RPUSH', KEYS[key + 2], '1 ' .. now_text .. ' ' .. ARGV[base + 4])
+    for place = key + 3, key + 2 + indexes do
+      local rows = indexed[KEYS[place]]
+      rows[#rows + 1], rows[#rows + 2] = now_text, ARGV[base]
     end
-    redis.call('RPUSH', history, '1 ' .. now_text .. ' ' .. ARGV[base + 4])
-    for place = child_key + 3, #KEYS do redis.call('ZADD', KEYS[place], now_text, ARGV[base]) end
-    count_jobs(KEYS[14], 0, 1, now)
   end
+  key, childs_value_at = key + 2 + indexes, next_value_at
 end
+for index, rows in pairs(indexed) do
+  for first = 1, #rows, 2000 do redis.call('ZADD', index, unpack(rows, first, math.min(first + 1999, #rows))) end
+end
+if created > 0 then count_jobs(KEYS[14], 0, created, now) end
 
 for index = 1, payloads do
   local base = payload_at + 2 * (index - 1)

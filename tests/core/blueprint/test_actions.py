@@ -173,6 +173,7 @@ class TestAwaited:
         ("wait_for", {"signal": "paid", "transitions": {"received": "done"}}),
         ("await_human_approval", {"integration": "mail", "message": "?", "transitions": {"approved": "done"}}),
         ("run_blueprint", {"name": "other", "transitions": {"success": "done"}}),
+        ("run_blueprints", {"blueprints": [{"blueprint": "other"}], "aggregate_into": "gather"}),
     ]
 
     def test_every_action_is_tried(self) -> None:

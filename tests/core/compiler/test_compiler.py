@@ -277,6 +277,7 @@ class TestActions:
             actions.goto("done")  # no such action
 
         there_are = "go_to, dispatch_task, dispatch_parallel, wait, wait_for, await_human_approval, run_blueprint"
+        there_are += ", run_blueprints"
         message = f"actions has no 'goto'; it has {there_are}"
         with refused(message, state="begin", mark="no such action"):
             bp.compile()

@@ -11,6 +11,7 @@ import pytest
 
 from avtomatika.core.blueprint.action_types import DispatchTask, End, FanOut, GoTo
 from avtomatika.core.events import (
+    CancelChildren,
     ChildEnded,
     ChildQuarantined,
     DeadLetter,
@@ -81,6 +82,7 @@ EVENTS: tuple[Event, ...] = (
     DeadLetter("g0-1", "dead_letter", state="encode"),
     Joined("g0-1", step=1),
     NextBranches("g0-1", step=1, sent=1000),
+    CancelChildren("g0-1", step=1, first=1, last=1000),
     TimeReached("g0-1", token="g0-1.1"),
     Decision("g0-1", token="g0-1.1", decision="approved", by="me"),
     SignalReceived("g0-1", token="5a1f"),

@@ -13,9 +13,9 @@ from avtomatika.core.events import ChildEnded, Decision, Signal, Start, TimeReac
 from avtomatika.core.job import Job, JobStatus, Parent
 from avtomatika.core.job_request import JobRequest
 from avtomatika.core.machine import decisions, machine
+from avtomatika.core.machine.children import MAX_DEPTH
 from avtomatika.core.machine.creation import new_job
 from avtomatika.core.machine.moves import error, quarantine
-from avtomatika.core.machine.waits import MAX_DEPTH
 from avtomatika.core.plan import Plan
 from avtomatika.core.rules import Rules
 from avtomatika.core.step import SendEvent, SendWebhook, Step
@@ -420,8 +420,8 @@ class TestChild:
 
 
 def child_of(step: Step) -> Step:
-    assert step.child is not None
-    return step.child
+    assert step.children
+    return step.children[0]
 
 
 @pytest.mark.parametrize("status", [JobStatus.WAITING_FOR_TIMER, JobStatus.WAITING_FOR_HUMAN])
