@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from avtomatika import environment
 from avtomatika.core.file_reference import LARGEST_INLINE_BYTES, MAX_INLINE_BYTES
-from avtomatika.core.names import is_name
+from avtomatika.core.names import group_name, key_prefix
 from avtomatika.core.rate_limit import RateLimit
 from avtomatika.core.signing import GroupSecret, webhook_key
 from avtomatika.environment import choice, integer, parsed, path, positive, secret, text, variable
@@ -71,12 +71,6 @@ def _check_redis_url(url: str) -> None:
         raise ValueError("it must name the primary, as in sentinel://host:26379/0?master_name=mymaster")
 
 
-def _group(name: str) -> str:
-    if not is_name(name):
-        raise ValueError("must be 1 to 64 letters, digits, '_' or '-'")
-    return name
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """Settings of the server's processes, with their defaults.
@@ -87,7 +81,7 @@ class Settings:
     redis_url: str | None = variable(secret, "REDIS_URL", check=_check_redis_url)
     secret_key: str | None = variable(secret, "SECRET_KEY")
     secret_key_previous: str | None = variable(secret, "SECRET_KEY_PREVIOUS")
-    group: str = variable(parsed, "AVTOMATIKA_GROUP", "g0", parse=_group)
+    group: str = variable(parsed, "AVTOMATIKA_GROUP", "g0", parse=group_name)
     client_token: str | None = variable(secret, "CLIENT_TOKEN")
     client_token_previous: str | None = variable(secret, "CLIENT_TOKEN_PREVIOUS")
     clients_config_path: Path = variable(path, "CLIENTS_CONFIG_PATH", Path("clients.toml"), exists=Path.is_file)
@@ -132,6 +126,11 @@ class Settings:
     log_format: str | None = variable(choice, "LOG_FORMAT", words=("json", "text"))
     log_level: str = variable(choice, "LOG_LEVEL", "INFO", words=_LOG_LEVELS)
     access_log: str = variable(choice, "ACCESS_LOG", "true", words=("true", "false"))
+
+    @property
+    def key_prefix(self) -> str:
+        """Prefix of all keys on the server."""
+        return key_prefix(self.group)
 
     @classmethod
     def from_environment(cls) -> Self:

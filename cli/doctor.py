@@ -65,8 +65,9 @@ def command(ctx: click.Context, as_json: bool) -> None:
 def _of_the_server() -> Any:
     settings = join_local()
     archive = open_archive(settings.history_database_uri)
-    with closing(Store.connect(str(settings.redis_url), secret=settings.group_secret, archive=archive)) as store:
-        return dump(answers.Finding, [*server_findings(store), _password(str(settings.redis_url))], many=True)
+    url, prefix = str(settings.redis_url), settings.key_prefix
+    with closing(Store.connect(url, prefix=prefix, secret=settings.group_secret, archive=archive)) as store:
+        return dump(answers.Finding, [*server_findings(store), _password(url)], many=True)
 
 
 def _password(url: str) -> Finding:

@@ -150,7 +150,7 @@ def _attached(
     values = None if objects is None else JobValues(objects, limit=settings.max_inline_bytes)
     cleanup = cleanup_rules(objects)
     limits = {"max_connections": settings.redis_max_connections, **settings.delivery}
-    connection = stack.enter_context(broker.connect(url, **limits))
+    connection = stack.enter_context(broker.connect(url, prefix=settings.key_prefix, **limits))
     broker.declare(connection, [blueprint.plan for blueprint in blueprints])
     queues = [*queues, TIMERS, WORKERS, REQUESTS, *settings.celery_tasks, *([REPLIES] if settings.celery_tasks else ())]
     consumer = stack.enter_context(closing(broker.Consumer(connection, queues, prefetch=_PREFETCH)))

@@ -9,7 +9,7 @@ from kombu import Connection
 from kombu.exceptions import OperationalError
 
 from avtomatika import errors
-from avtomatika.transport import NoRouteError, is_temporary
+from avtomatika.transport import NoRouteError, RedisClient, is_temporary
 from avtomatika.transport.keys import PREFIX
 from avtomatika.transport.options import LEASE_SECONDS
 
@@ -19,10 +19,18 @@ _SCHEMES = ("redis", "rediss", "unix", "sentinel", "redis+cluster", "rediss+clus
 _SEVERAL_HOSTS = ("sentinel", "redis+cluster", "rediss+cluster", "cluster")
 
 
-def connect(url: str, *, prefix: str = PREFIX, lease_seconds: float = LEASE_SECONDS, **options: Any) -> Connection:
+def connect(
+    url: str,
+    *,
+    prefix: str = PREFIX,
+    server: RedisClient | None = None,
+    lease_seconds: float = LEASE_SECONDS,
+    **options: Any,
+) -> Connection:
     """Return a connection to the broker at *url*, with the transport's *options*; sends nothing yet.
 
-    Opens at most ``max_connections`` plus one that renews leases; with ``server`` it shares that client's connections.
+    Opens at most ``max_connections`` plus one that renews leases; with *server* it shares that client's connections and
+    prefix of keys.
     Supports ``redis``, ``rediss``, ``unix``, ``sentinel://host[:port][;host...]/db?master_name=name`` and
     ``redis+cluster://host[:port][,host...]`` (``rediss+cluster``). Raises ValueError for other schemes.
     """
@@ -34,7 +42,8 @@ def connect(url: str, *, prefix: str = PREFIX, lease_seconds: float = LEASE_SECO
     if scheme.endswith("+cluster"):  # and what is before a plus as the name of a transport
         url = "cluster" + url[len(scheme) :]
     options = {
-        "global_keyprefix": prefix,
+        "global_keyprefix": server.prefix if server else prefix,
+        "server": server,
         "lease_seconds": lease_seconds,
         "visibility_timeout": lease_seconds,  # a process that hangs loses its messages to others
         "requeue_on_close": False,  # running tasks continue while a connection is replaced

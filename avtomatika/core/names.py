@@ -10,6 +10,22 @@ JOB_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 MOST_LABELS = 32
 
 
+def key_prefix(group: str) -> str:
+    """Return the prefix of all keys of a group. Its hash tag puts them in one slot of a cluster.
+
+    >>> key_prefix("g0")
+    '{avt.g0}:'
+    """
+    return f"{{avt.{group}}}:"
+
+
+def group_name(text: str) -> str:
+    """Return *text* if it is the name of a group; raises ValueError."""
+    if not is_name(text):
+        raise ValueError("must be 1 to 64 letters, digits, '_' or '-'")
+    return text
+
+
 def is_name(text: object) -> bool:
     """Return True if *text* can be part of a routing key."""
     return isinstance(text, str) and NAME.fullmatch(text) is not None

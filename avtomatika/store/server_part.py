@@ -11,6 +11,7 @@ from avtomatika import transport
 from avtomatika.errors import AvtomatikaError, NoRouteError
 from avtomatika.transport import Reading, RedisClient, Router, none_refused
 from avtomatika.transport.errors import is_wrong_type
+from avtomatika.transport.keys import PREFIX
 from avtomatika.transport.scripts import Call
 
 from .keys import Keys
@@ -34,12 +35,12 @@ class ServerPart:
 
     def __init__(self, server: RedisClient) -> None:
         self._server = server
-        self._keys = Keys()
+        self._keys = Keys(server.prefix)
 
     @classmethod
-    def connect(cls, url: str, **options: Any) -> Self:
+    def connect(cls, url: str, *, prefix: str = PREFIX, **options: Any) -> Self:
         """Return an instance with separate connections; nothing is sent yet. *options* are the constructor's."""
-        return cls(RedisClient.connect(url), **options)
+        return cls(RedisClient.connect(url, prefix=prefix), **options)
 
     def close(self) -> None:
         """Disconnect; the next call connects again."""

@@ -19,6 +19,7 @@ from avtomatika.core.step import SendEvent, Step
 from avtomatika.errors import AvtomatikaError, NoRouteError, UnreadableRecordError
 from avtomatika.schemas.wire import Progress, TaskStarted
 from avtomatika.transport import Outgoing, Reading, RedisClient, Router, together
+from avtomatika.transport.keys import PREFIX
 from avtomatika.transport.scripts import Call
 
 from .archive import Archive
@@ -102,9 +103,9 @@ class Store(JobWriter):
         self.streams = JobStreams(server, max_bytes=max_stream_bytes)
 
     @classmethod
-    def connect(cls, url: str, **options: Any) -> Self:
+    def connect(cls, url: str, *, prefix: str = PREFIX, **options: Any) -> Self:
         """Return :meth:`using` with separate connections; nothing is sent yet."""
-        return cls.using(RedisClient.connect(url), **options)
+        return cls.using(RedisClient.connect(url, prefix=prefix), **options)
 
     @classmethod
     def using(cls, server: RedisClient, *, secret: GroupSecret | None = None, **options: Any) -> Self:

@@ -46,7 +46,7 @@ class WorkerRegistry(ServerPart):
     def __init__(self, server: RedisClient, is_authorized: IsAuthorized = everybody) -> None:
         super().__init__(server)
         self._is_authorized = is_authorized
-        self._queues = transport.Keys()
+        self._queues = transport.Keys(server.prefix)
         self._drained: tuple[frozenset[str], float] = frozenset(), float("-inf")
 
     def find(self, worker_id: str) -> WorkerRecord:

@@ -44,7 +44,7 @@ class Channel(PublishingChannel):
         #: For callers that run their own scripts.
         self.server = connection.server
         self._lease_renewer = connection.lease_renewer
-        self.router = Router(self.server, prefix=options.prefix, consumer_name=options.consumer_name or new_name())
+        self.router = Router(self.server, consumer_name=options.consumer_name or new_name())
         self.topology = Topology(self.server, self.router)
         self.expiry = Expiry(self.server, self.topology, self.router.keys, options)
         self.declarations = Declarations(self.topology, self.expiry, connection.exchanges)

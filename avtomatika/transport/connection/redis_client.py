@@ -20,6 +20,7 @@ from redis.exceptions import (
 )
 
 from avtomatika.transport.errors import is_wrong_type
+from avtomatika.transport.keys import PREFIX
 from avtomatika.transport.scripts import Argument, Call
 
 from .addresses import split_parameters
@@ -48,22 +49,26 @@ _UNNAMED_KEY = "WRONGTYPE Operation"
 class RedisClient:
     """Threads may share it; each command uses a connection exclusively."""
 
-    def __init__(self, client: Redis, *, max_connections: int = MAX_CONNECTIONS, wait_replicas: int = 0) -> None:
-        """Use *client* as connection factory, with a separate pool.
+    def __init__(
+        self, client: Redis, *, max_connections: int = MAX_CONNECTIONS, prefix: str = PREFIX, wait_replicas: int = 0
+    ) -> None:
+        """Use *client* as connection factory, with a separate pool. All keys start with *prefix*.
 
         Scripts that write raise ConnectionError unless *wait_replicas* replicas confirm that they have the writes.
         """
         seconds = client.connection_pool.connection_kwargs.get("socket_timeout") or SOCKET_TIMEOUT_SECONDS
         self.pool = Pool(client, max_connections=max_connections, wait_seconds=2 * seconds)
         self._wait_replicas = wait_replicas
+        self.prefix = prefix
 
     @classmethod
-    def connect(cls, url: str, *, max_connections: int = MAX_CONNECTIONS, **options: Any) -> Self:
+    def connect(cls, url: str, *, max_connections: int = MAX_CONNECTIONS, prefix: str = PREFIX, **options: Any) -> Self:
         """Return a client with its own pool; sends nothing yet. *options* are those of :func:`.connect.connect`; the
         parameter ``wait_replicas`` of *url* is the constructor's."""
         url, waits = split_parameters(url, WAIT.__eq__)
-        client = connect(url, max_connections=max_connections, **options)
-        return cls(client, max_connections=max_connections, wait_replicas=_read_count(waits.get(WAIT, "0")))
+        client = connect(url, max_connections=max_connections, prefix=prefix, **options)
+        replicas = _read_count(waits.get(WAIT, "0"))
+        return cls(client, max_connections=max_connections, prefix=prefix, wait_replicas=replicas)
 
     @property
     def connections(self) -> int:

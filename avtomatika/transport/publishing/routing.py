@@ -11,7 +11,7 @@ from avtomatika.transport import envelope
 from avtomatika.transport.connection.redis_client import RedisClient, as_dict
 from avtomatika.transport.envelope import Outgoing
 from avtomatika.transport.errors import NoRouteError, RerouteError
-from avtomatika.transport.keys import PREFIX, VERSION, Keys, parse_tag
+from avtomatika.transport.keys import VERSION, Keys, parse_tag
 from avtomatika.transport.scripts import ADD_TRAIT, TAKE_TURNS, Call
 
 #: Maximum number of attempts at a write while its bindings keep changing.
@@ -55,11 +55,11 @@ class _Bindings:
 
 
 class Router:
-    """Routes and streams under one key prefix. Threads may share it."""
+    """Routes and streams under the server's key prefix. Threads may share it."""
 
-    def __init__(self, server: RedisClient, *, prefix: str = PREFIX, consumer_name: str = "") -> None:
+    def __init__(self, server: RedisClient, *, consumer_name: str = "") -> None:
         self._server = server
-        self.keys = Keys(prefix)
+        self.keys = Keys(server.prefix)
         #: Holder of the deliveries that a script acknowledges.
         self.consumer_name = consumer_name
         self._exchanges: dict[str, _Bindings] = {}
