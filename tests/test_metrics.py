@@ -56,7 +56,7 @@ def test_names_follow_the_conventions_of_prometheus() -> None:
     for name, (kind, _) in documented().items():
         assert re.fullmatch(r"avtomatika_[a-z_]+", name)
         assert name.endswith("_total") is (kind == "counter"), name
-        assert name.endswith("_seconds") or kind != "histogram", name
+        assert name.endswith(("_seconds", "_tasks")) or kind != "histogram", name
 
 
 def test_the_text_is_what_prometheus_reads() -> None:

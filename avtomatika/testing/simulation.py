@@ -30,6 +30,7 @@ from avtomatika.orchestrator.unit_of_work import ClientOf, HandlerServices, Rece
 from avtomatika.schemas import wire
 from avtomatika.store.messages import task_message
 from avtomatika.testing.doubles import MemoryBucket
+from avtomatika.worker.batch import Batch
 from avtomatika.worker.execution import TaskExecution
 
 from .doubles import NEVER_ANSWERS, NEVER_TAKEN, skill
@@ -217,10 +218,11 @@ class Simulation:
             return
         message = wire.load_task(task_message(stored.job, task, _SECRET).body)
         assignment = TaskExecution(message, skill(task.task_type, given), _WORKER_ID, origin=None)
+        call = assignment if assignment.skill.batch is None else Batch([assignment])
         if assignment.skill.is_async:
-            self._runner.run(assignment.run_async())
+            self._runner.run(call.run_async())
         else:
-            assignment.run()
+            call.run()
         if assignment.result is not None:
             self._send(SendEvent(reply_key(message, assignment.result), assignment.result))
 

@@ -1,6 +1,6 @@
 """Task context: everything that a skill can request for one attempt of a task."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import Any, Protocol
@@ -80,6 +80,17 @@ class AsyncTaskContext(BaseTaskContext):
     files: AsyncFiles
 
 
+@dataclass(slots=True)
+class BatchContext:
+    """A batch, as its skill and middleware see it: the params and the context of each of its tasks."""
+
+    skill: str
+    params: Sequence[Any]
+    contexts: Sequence[TaskContext | AsyncTaskContext]
+
+
+#: Parameter names that a skill with batches can declare.
+OF_BATCHES = ("params", "contexts")
 _ATTRIBUTES = ("params", "task_id", "job_id", "attempt", "files", "progress", "stream", "cancelled")
 #: Parameter names that a skill can declare.
 INJECTABLE: Mapping[str, Callable[[TaskContext | AsyncTaskContext], Any]] = {

@@ -7,7 +7,7 @@ from contextlib import aclosing, suppress
 from dataclasses import dataclass, field, replace
 from time import monotonic
 from types import AsyncGeneratorType, GeneratorType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
@@ -27,6 +27,9 @@ from .skill import Skill, wrap
 from .task_records import recorded
 from .task_stream import TaskStream, current_sender
 
+if TYPE_CHECKING:
+    from .batch import Batch
+
 logger = logging.getLogger(__name__)
 
 #: Extra time past the job's result timeout, for when no orchestrator can cancel the task.
@@ -35,7 +38,7 @@ _GRACE_SECONDS = 2.0
 
 @dataclass(slots=True, eq=False)
 class TaskExecution:
-    """One attempt of a task. *origin* is the link's handle for it.
+    """One attempt of a task. *origin* is the link's handle for it, *batch* is the one that it runs in.
 
     *poll_stop* checks for a stop request in a child process, where no thread sets ``stop_reason``. ``started_at`` and
     ``stop_requested_at`` are monotonic times. ``result`` is set by the executor, with its data ``encoded`` as JSON.
@@ -51,6 +54,7 @@ class TaskExecution:
     poll_stop: Callable[[], StopReason | None] | None = None
     limit_seconds: float | None = None
     is_isolated: bool = False
+    batch: "Batch | None" = None
     result: Result | None = None
     encoded: bytes | None = None
     started_at: float | None = None
@@ -65,10 +69,20 @@ class TaskExecution:
             self._run(TaskContext, Files, self._call_skill, _call).send(None)  # nothing in it suspends
 
     async def run_async(self) -> None:
-        """Run an async skill; no exception leaves it. Files are transferred in threads, which do not block the event
-        loop."""
-        with recorded(self):
-            await self._run(AsyncTaskContext, AsyncFiles, self._call_skill_async, self.storage.run_in_thread)
+        """Run an async skill, or the part of a batch; no exception leaves it. Files are transferred in threads, which
+        do not block the event loop."""
+        kinds: Any = (AsyncTaskContext, AsyncFiles) if self.skill.is_async else (TaskContext, Files)
+        try:
+            with recorded(self):
+                await self._run(kinds[0], kinds[1], self._call_skill_async, self.storage.run_in_thread)
+        finally:
+            if self.batch is not None:
+                self.batch.leave(self)
+
+    @property
+    def executions(self) -> "Sequence[TaskExecution]":
+        """This one; a batch has several."""
+        return (self,)
 
     async def _run(
         self,
@@ -86,8 +100,8 @@ class TaskExecution:
             context = context_type(task, *arguments)
             outer = current_sender.set(self._send_chunk)  # of this thread or coroutine, and coroutines that it starts
             try:
-                called = wrap(call_skill, self.skill.middleware)(context)
-                result = self._returned(await called if self.skill.is_async else called)
+                called = wrap(call_skill, () if self.batch else self.skill.middleware)(context)
+                result = self._returned(await called if self.skill.is_async or self.batch else called)
             finally:
                 current_sender.reset(outer)
             data = result.data
@@ -178,6 +192,11 @@ class TaskExecution:
         raise CancelledError
 
     async def _call_skill_async(self, context: AsyncTaskContext) -> Result:
+        if self.batch is not None:
+            value = await self.batch.outcome(self, context)
+            if self._is_cancelled() and self.stop_reason is StopReason.CANCELLED:
+                raise CancelledError
+            return self._returned(value)
         value = self.skill.function(**self.skill.arguments(context))
         if not isinstance(value, AsyncGeneratorType):
             return self._returned(await value)

@@ -10,12 +10,13 @@ from collections.abc import Callable, Sequence
 from queue import Empty, SimpleQueue
 from time import monotonic
 
+from .batch import Call
 from .execution import TaskExecution
 
 logger = logging.getLogger(__name__)
 
-#: Called from any thread with an execution that has its result.
-OnFinish = Callable[[TaskExecution], None]
+#: Called from any thread with an execution, or a batch, that has its results.
+OnFinish = Callable[[Call], None]
 
 #: Time for a closed loop to cancel running tasks.
 _CLOSE_SECONDS = 1.0
@@ -34,13 +35,13 @@ class AsyncExecutor:
         self._tasks: dict[TaskExecution, asyncio.Task[None]] = {}
         self._pinged_at: float | None = None
 
-    def start(self, executions: Sequence[TaskExecution]) -> None:
+    def start(self, calls: Sequence[Call]) -> None:
         with self._starting:
             loop = self._runner.get_loop()
             if self._thread is None:
                 self._thread = threading.Thread(target=self._serve, name="async-skills", daemon=True)
                 self._thread.start()
-        loop.call_soon_threadsafe(self._start_tasks, executions)
+        loop.call_soon_threadsafe(self._start_tasks, [each for call in calls for each in call.executions])
 
     def cancel(self, execution: TaskExecution) -> None:
         """Cancel a running execution. Any thread may call it."""
@@ -102,22 +103,21 @@ class ThreadExecutor:
     def __init__(self, on_finish: OnFinish, *, max_threads: int) -> None:
         self._on_finish = on_finish
         self._max_threads = max_threads
-        self._queue: SimpleQueue[TaskExecution | None] = SimpleQueue()
+        self._queue: SimpleQueue[Call | None] = SimpleQueue()
         self._lock = threading.Lock()
         self._unfinished = 0
         self._threads = 0
 
-    def start(self, executions: Sequence[TaskExecution]) -> None:
+    def start(self, executions: Sequence[Call]) -> None:
         with self._lock:
             self._unfinished += len(executions)
-            missing = min(self._unfinished, self._max_threads) - self._threads
-        for _ in range(missing):
-            self._threads += 1
-            threading.Thread(target=self._serve, name=f"skill-{self._threads}", daemon=True).start()
+            while self._threads < min(self._unfinished, self._max_threads):
+                self._threads += 1
+                threading.Thread(target=self._serve, name=f"skill-{self._threads}", daemon=True).start()
         for execution in executions:
             self._queue.put(execution)
 
-    def withdraw(self) -> list[TaskExecution]:
+    def withdraw(self) -> list[Call]:
         """Take back executions that no thread has started."""
         withdrawn = []
         try:

@@ -29,9 +29,10 @@ from .links.http_link import HttpLink
 from .links.identity import Identity, WorkerStatus
 from .links.link_group import Link, LinkGroup
 from .links.scheduler import LinkScheduler, LinkSlot
+from .load import Capacity, running_tasks
 from .processes import Child, ProcessExecutor, Zygote
 from .recycling import RecycleLimits, WorkerRecycler
-from .runtime import Runtime, running_tasks
+from .runtime import Runtime
 from .spool import Spool, check_separate
 from .suspension import SkillSuspension
 from .task_stream import capture_logs
@@ -71,7 +72,7 @@ def run_worker(worker: Worker, *, on_forked: Callable[[], None] = lambda: None) 
     tracing.start("avtomatika-worker")
     on_forked()
     spool = Spool(config.spool_dir, worker_id=config.worker_id)
-    scheduler = LinkScheduler(config.mode, config.addresses, capacity=config.concurrency)
+    scheduler = LinkScheduler(config.mode, config.addresses, capacity=Capacity(worker.skills, config.concurrency).tasks)
     recycler = _recycler(config, lambda: link.stop())
     suspension = SkillSuspension(storage.probe)
     shared = _Shared(worker, config, storage, processes, spool, scheduler, recycler, suspension)
@@ -286,5 +287,5 @@ def _identity(worker: Worker, config: WorkerConfig) -> Identity:
         limits={name: skill.limit.given() for name, skill in worker.skills.items() if skill.limit is not None},
         resources=worker.resources if config.resources is None else config.resources,
         costs=worker.costs if config.costs is None else config.costs,
-        concurrency=config.concurrency,
+        concurrency=Capacity(worker.skills, config.concurrency).tasks,
     )

@@ -10,14 +10,14 @@ from threading import Event
 from time import monotonic
 from typing import Any
 
-from avtomatika.core.job import Json
 from avtomatika.files.task_storage import TaskStorage
 from avtomatika.schemas.wire import TaskMessage
-from avtomatika.schemas.worker_status import MOST_TASKS
 
+from .batch import Batch, BatchCollector, Call
 from .durations import Durations
 from .execution import TaskExecution
 from .executors import AsyncExecutor, ThreadExecutor, TimeLimitWatcher
+from .load import Capacity
 from .processes.process_pool import ProcessExecutor
 from .progress import ProgressReports
 from .result import StopReason
@@ -32,21 +32,6 @@ logger = logging.getLogger(__name__)
 
 #: A task delivered this often may have crashed earlier workers, so it runs alone in a child process.
 ISOLATE_FROM_DELIVERY = 3
-
-
-def running_tasks(runtimes: Iterable["Runtime"]) -> list[Json]:
-    """Return the running tasks for heartbeats, the oldest first, at most as many as a server accepts."""
-    now = monotonic()
-    started = [
-        (each.started_at, each)
-        for runtime in runtimes
-        for each in runtime.in_flight
-        if each.started_at is not None and each.result is None
-    ]
-    return [
-        {"task_id": each.task.task_id, "skill": each.skill.name, "running_ms": round((now - started_at) * 1000)}
-        for started_at, each in sorted(started, key=lambda pair: pair[0])[:MOST_TASKS]
-    ]
 
 
 class Runtime:
@@ -76,7 +61,7 @@ class Runtime:
         """*on_finish* is called from any thread when a task finishes. All links share *suspension*."""
         self._suspension = suspension
         self.worker_id = worker_id
-        self.concurrency = concurrency
+        self.capacity = Capacity(skills, concurrency)
         self._on_finish = on_finish
         self.storage = storage or TaskStorage.without_s3()
         self._skills = skills
@@ -88,6 +73,7 @@ class Runtime:
         self._watcher = TimeLimitWatcher(self._check_time_limits)
         self._async_executor = AsyncExecutor(self._finish)
         self._thread_executor = ThreadExecutor(self._finish, max_threads=concurrency)
+        self._collector = BatchCollector(lambda batch: self._start([batch]), concurrency=concurrency)
         self._in_flight: set[TaskExecution] = set()
         self._finished: deque[TaskExecution] = deque()
         self._wakeup = Event()
@@ -111,8 +97,10 @@ class Runtime:
 
     @property
     def running(self) -> int:
-        """Number of executions without a result."""
-        return len(self._in_flight) - len(self._finished)
+        """Number of executions without a result, as :attr:`capacity` counts those of batches."""
+        if self.capacity.is_plain:
+            return len(self._in_flight) - len(self._finished)
+        return self.capacity.used([each for each in self.in_flight if each.result is None])
 
     @property
     def task_types(self) -> list[str]:
@@ -153,14 +141,21 @@ class Runtime:
         return admitted
 
     def start(self, admitted: Iterable[TaskExecution]) -> None:
-        """Start admitted executions."""
-        coroutines: list[TaskExecution] = []
-        functions: list[TaskExecution] = []
-        in_processes: list[TaskExecution] = []
-        for execution in admitted:
-            is_async = execution.skill.is_async
+        """Start admitted executions, those of batches once the batch is complete."""
+        others: list[Call] = []
+        for each in admitted:
+            if each.skill.batch is None or each.is_isolated:
+                others.append(each if each.skill.batch is None else Batch([each]))
+            else:
+                self._collector.add(each)
+        self._start(others)
+
+    def _start(self, calls: Iterable[Call]) -> None:
+        coroutines, functions, in_processes = list[Call](), list[Call](), list[Call]()
+        for call in calls:
+            execution = call.executions[0]
             processes = self._processes_of(execution)
-            (in_processes if processes else coroutines if is_async else functions).append(execution)
+            (in_processes if processes else coroutines if execution.skill.is_async else functions).append(call)
         if in_processes and self._processes is not None:
             self._processes.start(in_processes, self._finish)
         if coroutines:
@@ -194,9 +189,11 @@ class Runtime:
         Call it after the link has stopped taking tasks.
         """
         self._alive_at.pop("intake", None)
-        withdrawn = self._thread_executor.withdraw()
+        calls = self._thread_executor.withdraw()
         if self._processes is not None:
-            withdrawn += self._processes.withdraw(self._finish)
+            calls += self._processes.withdraw(self._finish)
+        withdrawn = self._collector.withdraw() + [each for call in calls for each in call.executions]
+        self._collector.ended(*calls)
         self._in_flight.difference_update(withdrawn)
         return withdrawn + self._abandon_slow(within_seconds)
 
@@ -212,6 +209,7 @@ class Runtime:
         abandoned = list(self._in_flight)
         self._in_flight.clear()
         self._watcher.stop()
+        self._collector.close()
         self._thread_executor.close()
         self._async_executor.close()
         if self._processes is not None:
@@ -275,12 +273,18 @@ class Runtime:
                 if reason is not None:
                     self._stop(execution, reason)
             elif now - execution.stop_requested_at > self._kill_after_seconds and (
-                processes := self._processes_of(execution)
+                (execution.batch or execution).stop_reason and (processes := self._processes_of(execution))
             ):
                 execution.stop_requested_at = now
                 processes.kill(execution)
 
-    def _finish(self, execution: TaskExecution) -> None:
+    def _finish(self, call: Call) -> None:
+        for execution in call.executions:
+            self._finish_one(execution)
+        if (batch := call.executions[0].batch) is not None and batch.has_ended:
+            self._collector.ended(batch)
+
+    def _finish_one(self, execution: TaskExecution) -> None:
         if execution not in self._in_flight:  # it was abandoned
             return
         if execution.result is None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import partial
-from typing import Any, Self
+from typing import Any, Self, get_args, get_origin
 
 from avtomatika.core.compiler.spelling import intended_name
 from avtomatika.core.job import Json
@@ -18,7 +18,7 @@ from avtomatika.core.times import SECONDS, Duration, in_seconds, is_seconds
 from avtomatika.core.value_types import ValueType, annotation_of, fields_type, object_type, value_type
 from avtomatika.errors import SkillError
 
-from .context import INJECTABLE, AsyncTaskContext, TaskContext
+from .context import INJECTABLE, OF_BATCHES, AsyncTaskContext, BatchContext, TaskContext
 
 #: The next callable, down to the skill. Takes a TaskContext or AsyncTaskContext, returns a Result (for async skills an
 #: awaitable) and raises the skill's exceptions.
@@ -54,7 +54,8 @@ class Skill:
     *named* parameters take apart.
 
     Without *time_limit_seconds* the worker's default applies. *limit* is for all workers together. The first
-    *middleware* is outermost.
+    *middleware* is outermost. With *batch*, *function* takes up to so many tasks, which wait for each other for at most
+    *max_wait_seconds*; *param_type* is that of one of them.
     """
 
     name: str
@@ -66,6 +67,8 @@ class Skill:
     time_limit_seconds: float | None = None
     limit: LimitValues | None = None
     middleware: tuple[Middleware, ...] = ()
+    batch: int | None = None
+    max_wait_seconds: float = 0.0
 
     @classmethod
     def of(
@@ -76,6 +79,8 @@ class Skill:
         time_limit: Duration | None = None,
         concurrency: int | None = None,
         rate: str | None = None,
+        batch: int | None = None,
+        max_wait: Duration = 0.05,
     ) -> Self:
         """Inspect the signature of *function*. Raises SkillError if it could not be called."""
         name = str(name or getattr(function, "__name__", ""))
@@ -91,20 +96,26 @@ class Skill:
         except ValueError as error:
             raise SkillError(f"skill {name!r}: {error}") from None
         parameters = inspect.signature(function).parameters
-        injected = tuple(each for each in parameters if each in INJECTABLE)
-        named = _named(name, function, parameters.values())
-        required = [each for each in named if parameters[each].default is inspect.Parameter.empty]
+        injected = tuple(each for each in parameters if each in (INJECTABLE if batch is None else OF_BATCHES))
+        named = _named(name, function, parameters.values()) if batch is None else {}
+        if named:
+            required = [each for each in named if parameters[each].default is inspect.Parameter.empty]
+            param_type = fields_type(named, required=required)
+        elif batch is None:
+            param_type = _param_type(name, function, parameters.get("params"))
+        else:
+            param_type = _batch_type(name, function, parameters, batch, in_seconds(max_wait))
         return cls(
             name=name,
             function=function,
             is_async=_is_async(function) or _is_async(type(function).__call__),
             injected=injected,
-            param_type=fields_type(named, required=required)
-            if named
-            else _param_type(name, function, parameters.get("params")),
+            param_type=param_type,
             named=tuple(named),
             time_limit_seconds=time_limit_seconds,
             limit=limit,
+            batch=batch,
+            max_wait_seconds=in_seconds(max_wait),
         )
 
     @property
@@ -120,6 +131,10 @@ class Skill:
         elif "params" in arguments:
             arguments["params"] = self.param_type.load(context.params, "params")
         return arguments
+
+    def call_batch(self, context: BatchContext) -> Any:
+        """Call *function* with the tasks of a batch."""
+        return self.function(**{name: getattr(context, name) for name in self.injected})
 
 
 def _is_async(function: Any) -> bool:
@@ -168,10 +183,32 @@ def _check_named(skill: str, parameter: inspect.Parameter, *, beside_params: boo
     raise SkillError(f"skill {skill!r} asks for {name!r}, but {reason}")
 
 
-def _param_type(skill: str, function: Callable[..., Any], params: inspect.Parameter | None) -> ValueType:
+def _param_type(
+    skill: str, function: Callable[..., Any], params: inspect.Parameter | None, *, is_batch: bool = False
+) -> ValueType:
     if params is None:
         return ValueType()
     try:
-        return object_type(annotation_of(function, params))
+        annotation = annotation_of(function, params)
+        if is_batch and annotation is not params.empty:
+            if (get_origin(annotation) or annotation) not in (list, Sequence):
+                raise TypeError(f"is annotated with {annotation!r}, but must be a list: of the params of each task")
+            annotation = next(iter(get_args(annotation)), Any)
+        return object_type(annotation)
     except TypeError as error:
         raise SkillError(f"skill {skill!r}: params {error}") from None
+
+
+def _batch_type(
+    skill: str, function: Callable[..., Any], parameters: Mapping[str, inspect.Parameter], batch: object, wait: object
+) -> ValueType:
+    """Return the type of the params of one task of a skill with batches. Raises SkillError."""
+    if type(batch) is not int or batch < 1 or (wait != 0 and not is_seconds(wait)):
+        rule = f"batch must be a whole number of at least 1, and max_wait 0 or {SECONDS}"
+        raise SkillError(f"skill {skill!r}: {rule}, not {batch!r} and {wait!r}")
+    if not parameters or not set(parameters) <= {*OF_BATCHES}:
+        named = ", ".join(parameters) or "no parameter"
+        raise SkillError(f"skill {skill!r} takes a batch, so it has the parameters params and contexts, not {named}")
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        raise SkillError(f"skill {skill!r} takes a batch, so it cannot yield: write to the stream of one of contexts")
+    return _param_type(skill, function, parameters.get("params"), is_batch=True)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Coroutine, Iterator, Mapping
 from dataclasses import replace
 from importlib import import_module
 from types import MappingProxyType, ModuleType
-from typing import Any, ParamSpec, Protocol, TypeVar, overload
+from typing import Any, ParamSpec, Protocol, TypedDict, TypeVar, Unpack, overload
 
 from avtomatika.core.times import Duration
 from avtomatika.errors import SkillError
@@ -19,6 +19,14 @@ T = TypeVar("T")
 M = TypeVar("M", bound=Middleware)
 
 
+class SkillOptions(TypedDict, total=False):
+    """Options of a skill; see :meth:`SkillSet.skill`."""
+
+    time_limit: Duration | None
+    concurrency: int | None
+    rate: str | None
+
+
 class _Decorator(Protocol):
     """The decorator of a skill with options."""
 
@@ -26,6 +34,14 @@ class _Decorator(Protocol):
     def __call__(self, function: Callable[P, Coroutine[Any, Any, T]]) -> TaskFunction[P, Coroutine[Any, Any, T], T]: ...
     @overload
     def __call__(self, function: Callable[P, T]) -> TaskFunction[P, T, T]: ...
+
+
+class _BatchDecorator(Protocol):
+    """The decorator of a skill with batches."""
+
+    def __call__(
+        self, function: Callable[P, list[T] | Coroutine[Any, Any, list[T]]]
+    ) -> TaskFunction[P, list[T] | Coroutine[Any, Any, list[T]], T]: ...
 
 
 class SkillSet:
@@ -53,14 +69,11 @@ class SkillSet:
     @overload
     def skill(self, name: Callable[P, T], /) -> TaskFunction[P, T, T]: ...
     @overload
+    def skill(self, name: str | None = None, **options: Unpack[SkillOptions]) -> _Decorator: ...
+    @overload
     def skill(
-        self,
-        name: str | None = None,
-        *,
-        time_limit: Duration | None = None,
-        concurrency: int | None = None,
-        rate: str | None = None,
-    ) -> _Decorator: ...
+        self, name: str | None = None, *, batch: int, max_wait: Duration = 0.05, **options: Unpack[SkillOptions]
+    ) -> _BatchDecorator: ...
     def skill(self, name: Any = None, **options: Any) -> Any:
         """Register a function as the skill *name*, by default its own name. Works with and without parentheses.
 
@@ -68,7 +81,9 @@ class SkillSet:
 
         *time_limit* is the maximum duration of a task, in seconds or as a timedelta, by default ``WORKER_TIME_LIMIT``.
         On all workers together, at most *concurrency* tasks run at a time, and at most *rate* start (``100/m``).
-        Raises SkillError if the name is taken or the function has a parameter that cannot be injected.
+        With *batch* the function takes up to that many tasks in one call and returns a list of their results; a task
+        waits up to *max_wait* for others. Raises SkillError if the name is taken or the function has a parameter that
+        cannot be injected.
         """
         if callable(name):
             return self._register(name, None)
@@ -94,7 +109,7 @@ class SkillSet:
     def _register(self, function: Callable[..., Any], name: str | None, **options: Any) -> Any:
         skill = Skill.of(function, f"{self._prefix}{name or getattr(function, '__name__', '')}", **options)
         self._add(skill)
-        return sendable(function, skill.name)
+        return sendable(function, skill.name, is_batch=skill.batch is not None)
 
     def _add(self, skill: Skill) -> None:
         if skill.name in self._skills:

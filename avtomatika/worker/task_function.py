@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from functools import cache, partial
-from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, Unpack, get_type_hints
+from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, Unpack, get_args, get_type_hints
 
 if TYPE_CHECKING:
     from avtomatika.client import Client
@@ -58,9 +58,11 @@ class TaskFunction(Protocol[P, Returned, Result]):
         """Return the same, which sends through *client*."""
 
 
-def sendable(function: Callable[..., Any], skill: str, client: Client | None = None) -> Callable[..., Any]:
+def sendable(
+    function: Callable[..., Any], skill: str, client: Client | None = None, *, is_batch: bool = False
+) -> Callable[..., Any]:
     """Return *function* with the methods of :class:`TaskFunction`; objects without attributes stay as they are."""
-    sender = _Sender(function, skill, client)
+    sender = _Sender(function, skill, client, is_batch=is_batch)
     with suppress(AttributeError, TypeError):
         for name, method in (("send", sender.send), ("map", sender.map), ("using", sender.using)):
             setattr(function, name, method)
@@ -68,9 +70,10 @@ def sendable(function: Callable[..., Any], skill: str, client: Client | None = N
 
 
 class _Sender:
-    """Sends tasks of *skill*, whose results have the type that *function* returns."""
+    """Sends tasks of *skill*, whose results have the type that *function* returns, with *is_batch* in a list."""
 
-    def __init__(self, function: Callable[..., Any], skill: str, client: Client | None) -> None:
+    def __init__(self, function: Callable[..., Any], skill: str, client: Client | None, *, is_batch: bool) -> None:
+        self._is_batch = is_batch
         self._function = function
         self._skill = skill
         self._client = client
@@ -86,7 +89,7 @@ class _Sender:
         return [self._handle(client, each) for each in client.send_tasks(self._skill, [*params], **options)["job_ids"]]
 
     def using(self, client: Client) -> Callable[..., Any]:
-        return sendable(partial(self._function), self._skill, client)
+        return sendable(partial(self._function), self._skill, client, is_batch=self._is_batch)
 
     def _connected(self) -> Client:
         return self._client or _default_client()
@@ -94,7 +97,7 @@ class _Sender:
     def _handle(self, client: Client, job_id: str) -> TaskHandle[Any]:
         from avtomatika.client.tasks import TaskHandle
 
-        return TaskHandle(client, job_id, _loader(self._function))
+        return TaskHandle(client, job_id, _loader(self._function, self._is_batch))
 
 
 @cache
@@ -105,14 +108,15 @@ def _default_client() -> Client:
 
 
 @cache
-def _loader(function: Callable[..., Any]) -> Callable[[Any], Any]:
+def _loader(function: Callable[..., Any], is_batch: bool) -> Callable[[Any], Any]:
     """Return what converts a result from JSON, by the annotation of *function*."""
     from avtomatika.core.value_types import value_type
 
     try:
         innermost = inspect.unwrap(getattr(function, "func", function))
-        found = value_type(get_type_hints(innermost, include_extras=True)["return"])
-    except (KeyError, TypeError, NameError):  # none, or one that has no JSON form
+        returned = get_type_hints(innermost, include_extras=True)["return"]
+        found = value_type(get_args(returned)[0] if is_batch else returned)
+    except (KeyError, TypeError, NameError, IndexError):  # none, or one that has no JSON form
         return _unwrapped
     if found.schema.get("type") == "object":
         return lambda data: found.load(data, "result")

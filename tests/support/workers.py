@@ -33,6 +33,8 @@ def work(params, progress, cancelled):
 if __name__ == "__main__":
     worker.run()
 """
+#: The token that all workers of a test share.
+WORKER_TOKEN = "the-workers-token"
 WORKERS_TOML = """
 # workers.toml
 [worker-video-1]

@@ -15,10 +15,10 @@ from avtomatika.worker.links import broker_link, control
 from avtomatika.worker.links.broker_link import BrokerLink
 from avtomatika.worker.runtime import Runtime
 
-from ..support.processes import Process
+from ..support.processes import AVTOMATIKA, Process
 from ..support.scripted_orchestrator import DEADLINE_SECONDS, Office
-from ..support.web import WebServer
-from ..support.workers import SCRIPT, WORKERS_TOML
+from ..support.web import BLUEPRINT, WebServer
+from ..support.workers import SCRIPT, WORKER_TOKEN, WORKERS_TOML
 
 
 @pytest.fixture
@@ -103,3 +103,22 @@ def make_worker(tmp_path: Path) -> Iterator[Callable[..., Process]]:
     yield make
     for program in programs:
         program.kill()
+
+
+@pytest.fixture
+def address(request: pytest.FixtureRequest, redis_url: str, make_web: Callable[..., WebServer]) -> str:
+    """The worker's orchestrator."""
+    if request.param == "redis":
+        return redis_url
+    return f"http://{make_web(redis_url, WORKER_TOKEN=WORKER_TOKEN).address}"
+
+
+@pytest.fixture
+def orchestrator(redis_url: str, tmp_path: Path) -> Iterator[Process]:
+    folder = tmp_path / "orchestrator"
+    folder.mkdir()
+    (folder / "hello.py").write_text(BLUEPRINT)
+    environ = {"REDIS_URL": redis_url, "BLUEPRINTS": "hello", "WORKER_TOKEN": WORKER_TOKEN, "PYTHONPATH": str(folder)}
+    process = Process([*AVTOMATIKA, "orchestrator"], folder, environ, log=folder / "log")
+    yield process
+    process.kill()

@@ -49,6 +49,28 @@ def test_the_skill_set_is_included_with_its_prefix_and_the_middleware_logs_the_t
     assert re.search(r"number-double took \d\.\d{3} s", caplog.text)
 
 
+def test_the_skill_with_batches_answers_each_task() -> None:
+    class Model:
+        def encode(self, texts: list[str]) -> Any:
+            class Vector(list[float]):
+                tolist = list[float].copy
+
+            return [Vector([len(text)]) for text in texts]
+
+    worker = worker_of("Batches")
+    worker.skills["embed"].function.__globals__["model"] = Model()
+
+    short = Blueprint(name="short")
+
+    @short.handler(is_start=True)
+    def start(actions: Any) -> None:
+        actions.dispatch_task("embed", {"text": "four"}, transitions={"success": "end"})
+
+    short.handler("end", is_end=True)(end)
+
+    assert run(short, skills=worker).result == {"vector": [4]}
+
+
 def test_the_skill_that_reports_progress_finishes() -> None:
     ended = run(bp, {"skill": "thumbnails", "names": ["a", "b"]}, skills=worker_of("Progress"))
 

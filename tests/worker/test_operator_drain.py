@@ -11,31 +11,10 @@ import pytest
 from avtomatika.client import Client
 from avtomatika.store import WorkerRegistry
 
-from ..support.processes import AVTOMATIKA, Process
+from ..support.processes import Process
 from ..support.waiting import wait_until
-from ..support.web import BLUEPRINT, TOKEN, WebServer
-from ..support.workers import wait_until_begun
-
-WORKER_TOKEN = "the-workers-token"
-
-
-@pytest.fixture
-def address(request: pytest.FixtureRequest, redis_url: str, make_web: Callable[..., WebServer]) -> str:
-    """The worker's orchestrator."""
-    if request.param == "redis":
-        return redis_url
-    return f"http://{make_web(redis_url, WORKER_TOKEN=WORKER_TOKEN).address}"
-
-
-@pytest.fixture
-def orchestrator(redis_url: str, tmp_path: Path) -> Iterator[Process]:
-    folder = tmp_path / "orchestrator"
-    folder.mkdir()
-    (folder / "hello.py").write_text(BLUEPRINT)
-    environ = {"REDIS_URL": redis_url, "BLUEPRINTS": "hello", "WORKER_TOKEN": WORKER_TOKEN, "PYTHONPATH": str(folder)}
-    process = Process([*AVTOMATIKA, "orchestrator"], folder, environ, log=folder / "log")
-    yield process
-    process.kill()
+from ..support.web import TOKEN
+from ..support.workers import WORKER_TOKEN, wait_until_begun
 
 
 @pytest.fixture

@@ -60,7 +60,7 @@ class BrokerLink:
         self._queues = runtime.task_types
         self._drain_timeout_seconds = drain_timeout_seconds
         #: Tasks that were started and not yet announced.
-        self._unannounced: deque[wire.TaskMessage] = deque(maxlen=runtime.concurrency)
+        self._unannounced: deque[wire.TaskMessage] = deque(maxlen=runtime.capacity.most)
         #: Held until they are: results are sent after the announcements of their tasks.
         self._announcing = Lock()
         #: Actions for messages that cannot be run as tasks.
@@ -139,7 +139,7 @@ class BrokerLink:
         def attach() -> None:
             self._declare()
             own = broker.worker_queue(self._runtime.worker_id)
-            attached.append(Consumer(self._connection, [*self._queues, own], prefetch=self._runtime.concurrency))
+            attached.append(Consumer(self._connection, [*self._queues, own], prefetch=self._runtime.capacity.tasks))
 
         self._backoff.run(attach, until=lambda: self._stopping or attached, wait=self._pause, errors=UnavailableError)
         return attached[0] if attached else None
@@ -208,7 +208,8 @@ class BrokerLink:
         lost."""
         self._watch_available_skills(consumer)
         if self._slot is None:
-            consumer.set_prefetch(self._runtime.concurrency + (0 if self._outbox is None else self._outbox.deferred))
+            prefetch = self._runtime.capacity.prefetch(self._runtime.in_flight)
+            consumer.set_prefetch(prefetch + (0 if self._outbox is None else self._outbox.deferred))
             self._take(consumer, _IDLE_SECONDS)
             return
         grant = self._slot.take(_IDLE_SECONDS)

@@ -4,18 +4,21 @@ import asyncio
 import socket
 import threading
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from functools import partial
 from time import monotonic
 
 from avtomatika.errors import PermanentError
 from avtomatika.files.task_storage import TaskStorage
-from avtomatika.schemas.wire import Chunk, Progress, TaskMessage
+from avtomatika.schemas.wire import Progress, TaskMessage
+from avtomatika.worker.batch import Batch
 from avtomatika.worker.execution import TaskExecution
 from avtomatika.worker.recycling import memory_bytes
 from avtomatika.worker.result import StopReason, result_of_error
 from avtomatika.worker.skill import Skill
 
-from .messages import ChildResult, ChildTask, Messages, StopRequest, encode, send
+from .messages import ChildChunk, ChildResult, ChildTask, Messages, StopRequest, encode, send
 from .sockets import claim
 
 
@@ -40,30 +43,39 @@ class Child:
         while (number := claim(claims)) is not None:
             child_task = pool.next_task(number)
             storage = storage or self._storage.for_child(child_task.payload_dir)
-            pool.send_result(child_task.task, self._run(child_task, storage, pool))
+            for task, child_result in self._run(child_task, storage, pool):
+                pool.send_result(task, child_result)
 
-    def _run(self, child_task: ChildTask, storage: TaskStorage, pool: "_Pool") -> ChildResult:
-        task, started_at = child_task.task, monotonic()
-        execution = TaskExecution(
-            task,
-            self._skills[task.task_type],
-            self._worker_id,
-            None,
-            storage,
-            pool.send,
-            lambda _, chunk: pool.send(chunk),
-            poll_stop=lambda: pool.stop_reason_of(child_task.number),
-            limit_seconds=child_task.limit_seconds,
-        )
-        if execution.skill.is_async:
-            asyncio.run(_run_async(execution, pool))
+    def _run(
+        self, child_task: ChildTask, storage: TaskStorage, pool: "_Pool"
+    ) -> Iterator[tuple[TaskMessage, ChildResult]]:
+        """Run a task, or a batch, and return the results."""
+        started_at, skill = monotonic(), self._skills[child_task.tasks[0].task_type]
+        executions = [
+            TaskExecution(
+                task,
+                skill,
+                self._worker_id,
+                None,
+                storage,
+                pool.send,
+                lambda _, chunk, index=index: pool.send(ChildChunk(chunk, index)),  # type: ignore[misc]
+                poll_stop=partial(pool.stop_reason_of, child_task.number, index),
+                limit_seconds=child_task.limit_seconds,
+            )
+            for index, task in enumerate(child_task.tasks)
+        ]
+        call = executions[0] if skill.batch is None else Batch(executions)
+        if skill.is_async:
+            asyncio.run(_run_async(executions[0], pool))  # an isolated task
         else:
-            execution.run()
-        if execution.result is None:
-            raise RuntimeError(f"task {task.task_id} ended without a result")
+            call.run()
         memory = memory_bytes() if self._is_memory_limited else 0
-        seconds = monotonic() - started_at
-        return ChildResult(execution.result, seconds, memory, execution.encoded, execution.transferred)
+        for index, each in enumerate(executions):
+            if each.result is None:
+                raise RuntimeError(f"task {each.task.task_id} ended without a result")
+            result = ChildResult(each.result, monotonic() - started_at, memory, each.encoded, each.transferred, index)
+            yield each.task, result
 
 
 class _Pool:
@@ -73,7 +85,7 @@ class _Pool:
         self.connection = connection
         self._messages = Messages(connection)
         self._tasks: deque[ChildTask] = deque()
-        self._stops: dict[int, StopReason] = {}
+        self._stops: dict[tuple[int, int], StopReason] = {}
         self._reading = threading.Lock()
         self._sending = threading.Lock()
 
@@ -83,17 +95,17 @@ class _Pool:
             while self._tasks:
                 child_task = self._tasks.popleft()
                 if child_task.number == number:
-                    self._stops.clear()
+                    self._stops = {key: reason for key, reason in self._stops.items() if key[0] == number}
                     return child_task
             self._read(wait=True)
 
-    def stop_reason_of(self, number: int) -> StopReason | None:
+    def stop_reason_of(self, number: int, index: int) -> StopReason | None:
         """Return why to stop the task, if the pool has requested it."""
         with self._reading:
             self._read(wait=False)
-            return self._stops.get(number)
+            return self._stops.get((number, index))
 
-    def send(self, message: Progress | Chunk) -> None:
+    def send(self, message: Progress | ChildChunk) -> None:
         with self._sending:
             send(self.connection, [message])
 
@@ -106,7 +118,7 @@ class _Pool:
             failed = result_of_error(
                 problem, task, worker_id=str(child_result.result.worker_id), duration_ms=duration_ms
             )
-            message = encode(ChildResult(failed, child_result.seconds, child_result.memory_bytes))
+            message = encode(replace(child_result, result=failed, encoded=None))
         with self._sending:
             self.connection.sendall(message)
 
@@ -115,8 +127,8 @@ class _Pool:
             match message:
                 case ChildTask():
                     self._tasks.append(message)
-                case StopRequest(number, stop_reason):
-                    self._stops[number] = stop_reason
+                case StopRequest(number, stop_reason, index):
+                    self._stops[number, index] = stop_reason
 
 
 async def _run_async(execution: TaskExecution, pool: _Pool) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from time import monotonic
 from typing import Self
 
+from avtomatika.worker.batch import Call
 from avtomatika.worker.execution import TaskExecution
 
 from .messages import ChildTask, Messages, StopRequest, send
@@ -32,7 +33,7 @@ class ChildProcess:
     connection: socket.socket
     offers: socket.socket
     claims: socket.socket
-    pending: deque[tuple[int, TaskExecution]] = field(default_factory=deque)
+    pending: deque[tuple[int, Call]] = field(default_factory=deque)
     done: int = 0
     started_at: float = 0.0
     is_retiring: bool = False
@@ -57,33 +58,39 @@ class ChildProcess:
         """Return whether the running task has delayed the ones behind it for too long."""
         return len(self.pending) > 1 and now - self.started_at > RECLAIM_AFTER_SECONDS
 
-    def assign(self, executions: Sequence[TaskExecution], payload_dir: str) -> None:
+    def assign(self, executions: Sequence[Call], payload_dir: str) -> None:
         """Send tasks to the child. Raises OSError if it has exited; then it has none of them."""
         child_tasks = [self._new_task(execution, payload_dir) for execution in executions]
-        send(self.connection, child_tasks)
+        stops = [
+            StopRequest(child_task.number, each.stop_reason, index)
+            for child_task, call in zip(child_tasks, executions, strict=True)
+            for index, each in enumerate(call.executions)
+            if each.stop_reason is not None  # one of a batch, stopped while it waited for the others
+        ]
+        send(self.connection, [*child_tasks, *stops])
         offer(self.offers, [child_task.number for child_task in child_tasks])
         is_idle = not self.pending
         self.pending.extend(zip((child_task.number for child_task in child_tasks), executions, strict=True))
         if is_idle:
             self._start_first()
 
-    def reclaim(self) -> list[TaskExecution]:
+    def reclaim(self) -> list[Call]:
         """Take back unstarted tasks, in their order."""
         numbers = set()
         while (number := claim(self.claims, wait=False)) is not None:
             numbers.add(number)
         back = [execution for number, execution in self.pending if number in numbers]
         self.pending = deque(pair for pair in self.pending if pair[0] not in numbers)
-        for execution in back:
+        for execution in (each for call in back for each in call.executions):
             execution.started_at = None
         return back
 
-    def finish_first(self) -> TaskExecution | None:
+    def finish_first(self) -> Call | None:
         """Remove and return the first task, which has its result."""
         if not self.pending:
             return None
         _, execution = self.pending.popleft()
-        self.done += 1
+        self.done += len(execution.executions)
         if self.pending:
             self._start_first()
         return execution
@@ -91,8 +98,9 @@ class ChildProcess:
     def stop(self, execution: TaskExecution) -> None:
         """Send a stop request for a task."""
         for number, pending in self.pending:
-            if pending is execution and execution.stop_reason is not None:
-                send(self.connection, [StopRequest(number, execution.stop_reason)])
+            if execution in pending.executions and execution.stop_reason is not None:
+                index = pending.executions.index(execution)
+                send(self.connection, [StopRequest(number, execution.stop_reason, index)])
 
     def close(self) -> None:
         """Close the connections, which ends the child."""
@@ -100,11 +108,14 @@ class ChildProcess:
             end.close()
 
     def _start_first(self) -> None:
-        self.started_at = self.pending[0][1].started_at = monotonic()
+        self.started_at = monotonic()
+        for execution in self.pending[0][1].executions:
+            execution.started_at = self.started_at
 
-    def _new_task(self, execution: TaskExecution, payload_dir: str) -> ChildTask:
+    def _new_task(self, execution: Call, payload_dir: str) -> ChildTask:
         self._number = self._number % MAX_NUMBER + 1
-        return ChildTask(self._number, execution.task, payload_dir, execution.limit_seconds)
+        tasks = [each.task for each in execution.executions]
+        return ChildTask(self._number, tasks, payload_dir, execution.limit_seconds)
 
 
 def choose_child(loads: Mapping[ChildProcess, int], *, parallel: int | None = None) -> ChildProcess | None:

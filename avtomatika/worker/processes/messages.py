@@ -24,20 +24,29 @@ _BEFORE_DATA = b"\0"
 
 @dataclass(frozen=True, slots=True)
 class ChildTask:
-    """A task for a child, with its *number*; files go below *payload_dir*."""
+    """A task for a child with its *number*, or the tasks of a batch; files go below *payload_dir*."""
 
     number: int
-    task: TaskMessage
+    tasks: Sequence[TaskMessage]
     payload_dir: str
     limit_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class StopRequest:
-    """A request to stop the task *number*."""
+    """A request to stop the task *number*; *index* tells those of a batch apart."""
 
     number: int
     stop_reason: StopReason
+    index: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ChildChunk:
+    """A chunk of the running task."""
+
+    chunk: Chunk
+    index: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,27 +61,29 @@ class ChildResult:
     memory_bytes: int = 0
     encoded: bytes | None = None
     transferred: Sequence[tuple[str, int]] = ()
+    index: int = 0
 
 
 #: Messages of both directions.
-Message = ChildTask | StopRequest | Progress | Chunk | ChildResult
+Message = ChildTask | StopRequest | Progress | ChildChunk | ChildResult
 
 
 def encode(message: Message) -> bytes:
     """Raises TypeError for a result that JSON cannot represent."""
     match message:
-        case ChildTask(number, task, payload_dir, limit_seconds):
-            text = orjson.dumps(("order", number, _TASK_FIELDS(task), payload_dir, limit_seconds))
-        case StopRequest(number, stop_reason):
-            text = orjson.dumps(("stop", number, stop_reason))
-        case ChildResult(result, seconds, memory_bytes, encoded, transferred) if encoded is None:
-            text = orjson.dumps(("ended", _RESULT_FIELDS(result), seconds, memory_bytes, transferred))
-        case ChildResult(result, seconds, memory_bytes, bytes(encoded), transferred):
+        case ChildTask(number, tasks, payload_dir, limit_seconds):
+            text = orjson.dumps(("order", number, [*map(_TASK_FIELDS, tasks)], payload_dir, limit_seconds))
+        case StopRequest(number, stop_reason, index):
+            text = orjson.dumps(("stop", number, stop_reason, index))
+        case ChildResult(result, seconds, memory_bytes, encoded, transferred, index):
             fields = list(_RESULT_FIELDS(result))
-            fields[_DATA] = None
-            text = orjson.dumps(("ended", fields, seconds, memory_bytes, transferred)) + _BEFORE_DATA + encoded
-        case Chunk():
-            text = orjson.dumps(("chunk", *message))
+            if encoded is not None:
+                fields[_DATA] = None
+            text = orjson.dumps(("ended", fields, seconds, memory_bytes, transferred, index))
+            if encoded is not None:
+                text += _BEFORE_DATA + encoded
+        case ChildChunk(chunk, index):
+            text = orjson.dumps(("chunk", index, *chunk))
         case Progress():
             text = orjson.dumps(("progress", *astuple(message)))
     return _LENGTH.pack(len(text)) + text
@@ -83,17 +94,19 @@ def decode(text: bytes) -> Message:
     kind, *values = orjson.loads(head)
     match kind:
         case "order":
-            number, fields, payload_dir, limit_seconds = values
-            fields[_OUTCOMES] = tuple(fields[_OUTCOMES])
-            return ChildTask(number, TaskMessage(*fields), payload_dir, limit_seconds)
+            number, tasks, payload_dir, limit_seconds = values
+            for fields in tasks:
+                fields[_OUTCOMES] = tuple(fields[_OUTCOMES])
+            return ChildTask(number, [TaskMessage(*fields) for fields in tasks], payload_dir, limit_seconds)
         case "stop":
-            return StopRequest(values[0], StopReason(values[1]))
+            return StopRequest(values[0], StopReason(values[1]), values[2])
         case "ended":
+            fields, seconds, memory_bytes, transferred, index = values
             if is_split:
-                values[0][_DATA] = orjson.loads(data)
-            return ChildResult(Result(*values[0]), values[1], values[2], data if is_split else None, values[3])
+                fields[_DATA] = orjson.loads(data)
+            return ChildResult(Result(*fields), seconds, memory_bytes, data if is_split else None, transferred, index)
         case "chunk":
-            return Chunk(*values)
+            return ChildChunk(Chunk(*values[1:]), values[0])
         case _:
             return Progress(*values)
 

@@ -13,14 +13,15 @@ from collections.abc import Mapping
 from time import monotonic
 
 from avtomatika.files.task_storage import TaskStorage
-from avtomatika.schemas.wire import Chunk, Progress
+from avtomatika.schemas.wire import Progress
+from avtomatika.worker.batch import Call
 from avtomatika.worker.durations import Durations
 from avtomatika.worker.execution import TaskExecution
 from avtomatika.worker.executors import OnFinish
 from avtomatika.worker.recycling import RecycleLimits
 
 from .child_process import RECLAIM_AFTER_SECONDS, ChildProcess, choose_child
-from .messages import ChildResult, Message
+from .messages import ChildChunk, ChildResult, Message
 from .sockets import Waker
 from .task_queue import TaskQueue
 from .zygote import ProcessExit, Zygote, ZygoteGoneError, task_error_of
@@ -49,13 +50,11 @@ class ProcessExecutor:
         self._waker = Waker()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
-        self._fork_failed = False
-        self._is_waiting = False
-        self._closing = False
+        self._fork_failed = self._is_waiting = self._closing = False
 
     # ------------------------------------------------------------ for any thread
 
-    def start(self, executions: list[TaskExecution], on_finish: OnFinish) -> None:
+    def start(self, executions: list[Call], on_finish: OnFinish) -> None:
         """Start *executions* as soon as children are free; *on_finish* is called for each one that finishes."""
         with self._lock:
             if self._thread is None:
@@ -68,8 +67,7 @@ class ProcessExecutor:
     def stop(self, execution: TaskExecution) -> None:
         """Request the child that runs *execution* to stop it."""
         with self._lock:
-            child = self._child_running(execution)
-            if child is not None:
+            if (child := self._child_running(execution)) is not None:
                 with contextlib.suppress(OSError):
                     child.stop(execution)
             self._dispatch()
@@ -78,13 +76,12 @@ class ProcessExecutor:
     def kill(self, execution: TaskExecution) -> None:
         """Kill the child that runs *execution*."""
         with self._lock:
-            child = self._child_running(execution)
-            if child is not None:
+            if (child := self._child_running(execution)) is not None:
                 self._zygote.kill(child.pid)
             self._dispatch()
         self._queue.run_callbacks()
 
-    def withdraw(self, on_finish: OnFinish) -> list[TaskExecution]:
+    def withdraw(self, on_finish: OnFinish) -> list[Call]:
         """Take back unstarted executions that were added with *on_finish*."""
         with self._lock:
             for child in self._children.values():
@@ -97,7 +94,7 @@ class ProcessExecutor:
     def abandon(self, executions: list[TaskExecution]) -> None:
         """Kill the children that run *executions*, and discard their results."""
         for execution in executions:
-            if self._queue.forget(execution):
+            if self._queue.forget(execution.batch or execution):
                 self.kill(execution)
 
     def close(self) -> None:
@@ -111,7 +108,7 @@ class ProcessExecutor:
         self._zygote.close()
         for child in self._children.values():
             for _, execution in child.pending:
-                self._storage.remove_leftovers(execution.task)
+                self._remove_leftovers(execution)
         self._waker.close()
 
     # ------------------------------------------------------------ in the thread
@@ -156,7 +153,7 @@ class ProcessExecutor:
     def _dispatch(self) -> None:
         """Assign queued tasks to children."""
         self._fork_failed = False
-        zygote_exited, assigned = False, dict[ChildProcess, list[TaskExecution]]()
+        zygote_exited, assigned = False, dict[ChildProcess, list[Call]]()
         while (execution := self._queue.next()) is not None:
             try:
                 child = self._child_for(execution, assigned)
@@ -179,9 +176,7 @@ class ProcessExecutor:
         if self._is_waiting and self._timeout() is not None:
             self._waker.wake()
 
-    def _child_for(
-        self, execution: TaskExecution, assigned: dict[ChildProcess, list[TaskExecution]]
-    ) -> ChildProcess | None:
+    def _child_for(self, execution: Call, assigned: dict[ChildProcess, list[Call]]) -> ChildProcess | None:
         """Return a child that is free or soon will be; a new one for a task that runs isolated."""
         children = [child for child in self._children.values() if not child.is_retiring]
         loads = {child: len(child.pending) + len(assigned.get(child, ())) for child in children}
@@ -201,7 +196,7 @@ class ProcessExecutor:
         self._selector.register(child.connection, selectors.EVENT_READ, lambda: self._receive(child))
         return child
 
-    def _assign(self, child: ChildProcess, executions: list[TaskExecution]) -> None:
+    def _assign(self, child: ChildProcess, executions: list[Call]) -> None:
         try:
             child.assign(executions, self._storage.payload.path)
         except OSError:  # it has exited, which the zygote is about to report, or does not read any more
@@ -219,9 +214,9 @@ class ProcessExecutor:
     def _child_running(self, execution: TaskExecution) -> ChildProcess | None:
         """Return the child that runs *execution*; if none has started it, reclaim it."""
         for child in self._children.values():
-            if any(pending is execution for _, pending in child.pending):
+            if any(execution in pending.executions for _, pending in child.pending):
                 self._reclaim(child)
-                return child if any(pending is execution for _, pending in child.pending) else None
+                return child if any(execution in pending.executions for _, pending in child.pending) else None
         return None
 
     def _receive(self, child: ChildProcess) -> None:
@@ -237,24 +232,26 @@ class ProcessExecutor:
 
     def _handle(self, child: ChildProcess, message: Message) -> None:
         match message:
-            case ChildResult(result, seconds, memory_bytes, encoded, transferred):
-                execution = child.finish_first()
-                if execution is None:
-                    return
+            case ChildResult(result, seconds, memory_bytes, encoded, transferred, index) if child.pending:
+                call = child.pending[0][1]
+                execution = call.executions[index]
                 execution.transferred = transferred
                 execution.encoded, execution.result = encoded, result
+                if any(each.result is None for each in call.executions):
+                    return
+                child.finish_first()
                 self._durations.record(execution.task.task_type, seconds)
-                self._queue.finish(execution)
+                self._queue.finish(call)
                 if self._recycling is not None and self._recycling.reached(child.done, memory_bytes):
                     child.is_retiring = True
                     self._reclaim(child)
                 if child.is_retiring and not child.pending:
                     self._remove(child)
             case Progress() if child.pending:
-                child.pending[0][1].on_progress(message)
-            case Chunk() if child.pending:
-                execution = child.pending[0][1]
-                execution.on_chunk(execution, message)
+                child.pending[0][1].executions[0].on_progress(message)
+            case ChildChunk(chunk, index) if child.pending:
+                execution = child.pending[0][1].executions[index]
+                execution.on_chunk(execution, chunk)
 
     # ------------------------------------------------------------ exits
 
@@ -265,8 +262,7 @@ class ProcessExecutor:
             self._restart_zygote()
             return
         for exit_ in exits:
-            child = self._children.get(exit_.pid)
-            if child is not None:
+            if (child := self._children.get(exit_.pid)) is not None:
                 self._on_exit(child, exit_)
 
     def _on_exit(self, child: ChildProcess, exit_: ProcessExit) -> None:
@@ -275,14 +271,18 @@ class ProcessExecutor:
                 for message in messages:
                     self._handle(child, message)
         self._reclaim(child)
-        for _, execution in child.pending:
-            task = execution.task
-            if execution in self._queue:
-                logger.warning("task %s, attempt %d: the process of the skill %s", task.task_id, task.attempt, exit_)
-                execution.fail(task_error_of(execution, exit_))
-            self._storage.remove_leftovers(task)
-            self._queue.finish(execution)
+        for _, call in child.pending:
+            if call in self._queue:
+                tasks = ", ".join(f"{each.task.task_id}, attempt {each.task.attempt}" for each in call.executions)
+                logger.warning("task %s: the process of the skill %s", tasks, exit_)
+                call.fail(task_error_of(call, exit_))
+            self._remove_leftovers(call)
+            self._queue.finish(call)
         self._remove(child)
+
+    def _remove_leftovers(self, call: Call) -> None:
+        for execution in call.executions:
+            self._storage.remove_leftovers(execution.task)
 
     def _remove(self, child: ChildProcess) -> None:
         if self._children.pop(child.pid, None) is not None:

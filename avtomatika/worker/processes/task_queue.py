@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from time import monotonic
 
 from avtomatika.errors import TransientError
-from avtomatika.worker.execution import TaskExecution
+from avtomatika.worker.batch import Call
 from avtomatika.worker.executors import OnFinish
 
 
@@ -13,36 +13,37 @@ class TaskQueue:
     """Protected by the pool's lock, except :meth:`run_callbacks`."""
 
     def __init__(self) -> None:
-        self._queue: deque[TaskExecution] = deque()
-        self._on_finish: dict[TaskExecution, OnFinish] = {}
-        self._finished: deque[tuple[OnFinish, TaskExecution]] = deque()
+        self._queue: deque[Call] = deque()
+        self._on_finish: dict[Call, OnFinish] = {}
+        self._finished: deque[tuple[OnFinish, Call]] = deque()
 
-    def __contains__(self, execution: TaskExecution) -> bool:
+    def __contains__(self, execution: Call) -> bool:
         """Return whether its result is still wanted."""
         return execution in self._on_finish
 
-    def add(self, executions: Iterable[TaskExecution], on_finish: OnFinish) -> None:
+    def add(self, executions: Iterable[Call], on_finish: OnFinish) -> None:
         for execution in executions:
             self._on_finish[execution] = on_finish
             self._queue.append(execution)
 
-    def put_back(self, executions: Sequence[TaskExecution]) -> None:
+    def put_back(self, executions: Sequence[Call]) -> None:
         """Put executions back at the front."""
         self._queue.extendleft(reversed(executions))
 
-    def next(self) -> TaskExecution | None:
+    def next(self) -> Call | None:
         """Remove and return the next execution; those with a stop request finish without running."""
         while self._queue:
             execution = self._queue.popleft()
             if execution.stop_reason is None and execution in self._on_finish:
                 return execution
             if execution.stop_reason is not None:
-                execution.started_at = monotonic()
+                for each in execution.executions:
+                    each.started_at = monotonic()
                 execution.fail(TransientError("it had not started"))
                 self.finish(execution)
         return None
 
-    def withdraw(self, on_finish: OnFinish) -> list[TaskExecution]:
+    def withdraw(self, on_finish: OnFinish) -> list[Call]:
         """Remove and return all executions that were added with *on_finish*."""
         withdrawn = [each for each in self._queue if self._on_finish.get(each) == on_finish]
         self._queue = deque(each for each in self._queue if self._on_finish.get(each) != on_finish)
@@ -50,11 +51,11 @@ class TaskQueue:
             del self._on_finish[execution]
         return withdrawn
 
-    def forget(self, execution: TaskExecution) -> bool:
+    def forget(self, execution: Call) -> bool:
         """Drop the callback of an execution; return whether there was one."""
         return self._on_finish.pop(execution, None) is not None
 
-    def finish(self, execution: TaskExecution) -> None:
+    def finish(self, execution: Call) -> None:
         """Schedule the callback of a finished execution."""
         on_finish = self._on_finish.pop(execution, None)
         if on_finish is not None:

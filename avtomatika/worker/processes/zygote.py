@@ -21,7 +21,7 @@ from typing import NoReturn
 
 from avtomatika import tracing
 from avtomatika.errors import PermanentError, TaskError, TransientError
-from avtomatika.worker.execution import TaskExecution
+from avtomatika.worker.batch import Call
 
 #: Runs in a child with its ends of two connections; the child exits when it returns.
 Work = Callable[[socket.socket, socket.socket], None]
@@ -54,7 +54,7 @@ class ProcessExit:
         return f"was killed by signal {-code}"
 
 
-def task_error_of(execution: TaskExecution, exit_: ProcessExit) -> TaskError:
+def task_error_of(execution: Call, exit_: ProcessExit) -> TaskError:
     """Return the error for a task whose process exited. It is permanent for an isolated task, which has crashed
     before."""
     if execution.stop_reason is not None:
