@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from avtomatika.client import Client
+from avtomatika.core.job_request import ON_CONFLICT
 from avtomatika.errors import InvalidRequestError
 
 from .terminal import progress
@@ -20,6 +21,10 @@ C = TypeVar("C", bound=Callable[..., Any])
 _CREATION_OPTIONS = (
     click.option("--priority", type=click.IntRange(0, 9), help="Priority; higher runs first.  [default: 0]"),
     click.option("--fairness-key", metavar="KEY", help="Tasks of different keys take turns.  [default: the client]"),
+    click.option("--unique-key", metavar="KEY", help="Only one job with this key runs at a time."),
+    click.option(
+        "--on-conflict", type=click.Choice(ON_CONFLICT), help="If one has not ended.  [default: return_existing]"
+    ),
     click.option("--label", "labels", multiple=True, metavar="NAME=VALUE", help="Label of the job. Repeatable."),
     click.option(
         "--delay", type=click.FloatRange(0, min_open=True), metavar="SECONDS", help="Start it after this time."

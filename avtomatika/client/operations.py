@@ -30,6 +30,8 @@ class _Options(TypedDict, total=False):
     at: datetime | str | None
     priority: int
     fairness_key: str | None
+    unique_key: str | None
+    on_conflict: str | None
     labels: Mapping[str, str] | None
     webhook_url: str | None
     dispatch_timeout: float | timedelta | None
@@ -39,7 +41,8 @@ class _Options(TypedDict, total=False):
 class JobOptions(_Options, total=False):
     """Options of a job. It starts after *delay* or *at* a time with a time zone; durations are seconds or timedeltas,
     *priority* is 0 to 9, higher first. Tasks of different *fairness_key* take turns, by default those of different
-    clients."""
+    clients. One job with the same *unique_key* runs at a time: *on_conflict* is ``return_existing`` (the default),
+    ``reject``, ``replace`` or ``queue``."""
 
     result_timeout: float | timedelta | None
 

@@ -10,6 +10,11 @@ from typing import Any
 
 from .frozen import dataclass
 
+#: What happens to a job whose unique key an unfinished job has: the request gets that job (the default) or an error, or
+#: the new job starts when all earlier ones have ended, which ``replace`` cancels.
+ON_CONFLICT = ("return_existing", "reject", "replace", "queue")
+#: Those with which a job waits for earlier ones.
+WAITING = ("replace", "queue")
 #: Any value that JSON can represent.
 Json = Any
 
@@ -24,7 +29,8 @@ class JobRequest:
     created it. ``execution_timeout_seconds`` limits the time from the job's creation to its end. *reply* is where a
     program that sent the task through the broker waits for its result (``schemas.wire.reply_to``). *traceparent* is the
     trace context of the job (W3C), and not part of a request's body. The tasks of jobs with different *fairness_key*,
-    by default the client, take turns.
+    by default the client, take turns. Of the jobs of a client and a blueprint (or skill) with the same *unique_key* one
+    runs at a time; *on_conflict* says what happens to another one, see :data:`ON_CONFLICT`.
     """
 
     initial_data: Mapping[str, Json] = field(default_factory=dict)
@@ -34,6 +40,8 @@ class JobRequest:
     at_ms: int | None = None
     priority: int = 0
     fairness_key: str | None = None
+    unique_key: str | None = None
+    on_conflict: str | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
     webhook_url: str | None = None
     retry_of: str | None = None

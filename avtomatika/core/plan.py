@@ -184,6 +184,8 @@ class Plan:
     retry: RetryPolicy | None = None
     max_transitions: int | None = None
     fairness_key: KeyTemplate | None = None
+    unique_key: KeyTemplate | None = None
+    on_conflict: str | None = None
     input: Any = field(default=None, compare=False)
     output: Any = field(default=None, compare=False)
 

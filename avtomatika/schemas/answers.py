@@ -40,6 +40,7 @@ class JobSummary(TypedDict):
     scheduled_at: Annotated[Time | None, "the tick of its schedule; else null"]
     parent_id: Annotated[str | None, "the parent job, which waits for this one"]
     priority: int
+    unique_key: str | None
     labels: dict[str, str]
     version: Annotated[int, "incremented with each change"]
     created_at: Time

@@ -9,6 +9,7 @@ from typing import Any
 from marshmallow import RAISE, Schema, ValidationError, fields, validates_schema
 from marshmallow.validate import Length, OneOf, Range, Regexp
 
+from avtomatika.core.job_request import ON_CONFLICT
 from avtomatika.core.plan import Plan
 from avtomatika.core.value_types import object_type
 
@@ -76,6 +77,16 @@ class _RequestSchema(Strict):
         **OPTIONAL,
         validate=check_key,
         metadata=about("tasks of different keys take turns; by default those of different clients", **KEYS),
+    )
+    unique_key = fields.String(
+        **OPTIONAL,
+        validate=check_key,
+        metadata=about("only one of the client's jobs with this key runs at a time", **KEYS),
+    )
+    on_conflict = fields.String(
+        **OPTIONAL,
+        validate=OneOf(ON_CONFLICT),
+        metadata=about("if a job with the same unique_key has not ended, by default return_existing"),
     )
     labels = fields.Dict(
         keys=fields.String(validate=check_label_name),

@@ -34,7 +34,19 @@ def _of(part: str, *names: str) -> dict[str, Source]:
 
 
 _JOB = {
-    **_of("job", "id", "status", "skill", "current_state", "error", "client", "retry_of", "priority", "labels"),
+    **_of(
+        "job",
+        "id",
+        "status",
+        "skill",
+        "current_state",
+        "error",
+        "client",
+        "retry_of",
+        "priority",
+        "unique_key",
+        "labels",
+    ),
     **{"blueprint_name": "job.blueprint", "plan": "job.plan_hash", "version": "job.version"},
     **{"created_at": "job.created_ms", "updated_at": "job.updated_ms", "scheduled_at": "job.scheduled_ms"},
 }

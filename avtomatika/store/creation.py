@@ -9,12 +9,14 @@ from typing import Self
 
 import orjson
 
+from avtomatika.core.events import Signal
 from avtomatika.core.frozen import dataclass
+from avtomatika.core.job import Job
 from avtomatika.core.job_request import JobRequest, Json
 from avtomatika.core.machine.creation import new_job
 from avtomatika.core.plan import Plan
 from avtomatika.core.signing import GroupSecret
-from avtomatika.core.step import Step
+from avtomatika.core.step import SendEvent, Step
 from avtomatika.errors import AvtomatikaError, ConflictError, InvalidRequestError, QuotaExceededError
 from avtomatika.transport import Outgoing, Router
 from avtomatika.transport.scripts import Argument, Call
@@ -22,7 +24,7 @@ from avtomatika.transport.scripts import Argument, Call
 from .entries import dump_entry
 from .ids import new_job_id
 from .keys import Keys
-from .messages import message_of, opened_row, timer_row
+from .messages import message_of, opened_row, signal_key, step_message, timer_row
 from .records import dump_doc, dump_init
 from .scripts import CREATE_JOBS
 from .server_part import ServerClock
@@ -49,7 +51,7 @@ class NewJob(JobRequest):
 
 @dataclass(frozen=True, slots=True)
 class CreatedJob:
-    """*existing* if the idempotency key was used before, and this is the job that it created."""
+    """*existing* if it was created by an earlier request with the same idempotency key or unique key."""
 
     job_id: str
     existing: bool
@@ -107,6 +109,7 @@ def create_call(
     news: Sequence[NewJob],
     steps: Sequence[Step],
     *,
+    replaced: Mapping[str, Sequence[Job]],
     quota: Quota | None,
     max_job_bytes: int,
     keys: Keys,
@@ -115,6 +118,8 @@ def create_call(
     clock: ServerClock,
 ) -> Call:
     """Return the call that writes *steps*, the first steps of *news*, all of one client and one plan.
+
+    *replaced* are the unfinished jobs that some of them replace, by the list of their unique key.
 
     Raises the transport's NoRouteError if a message has no queue, InvalidRequestError if a job would be too large.
     """
@@ -130,17 +135,19 @@ def create_call(
     messages = [
         [message_of(step.job, each, secret, version=1, clock=clock) for each in step.outgoing] for step in steps
     ]
+    cancels = [_cancels(step.job, replaced.get(keys.unique_of(step.job), ()), secret) for step in steps]
     routes = {
         route.bindings_key: route
-        for message in chain(*messages)
+        for message in chain(*messages, *(each.values() for each in cancels))
         for route in [router.route(message.exchange, message.routing_key)]
     }
     args += (len(routes), *(route.version for route in routes.values()), len(steps))
     call_keys += routes
-    for step, sent in zip(steps, messages, strict=True):
+    for step, sent, olds in zip(steps, messages, cancels, strict=True):
         own_keys, own_args = _job_rows(step, sent, max_job_bytes, keys, router, secret)
-        call_keys += own_keys
-        args += own_args
+        call_keys += (*own_keys, *(_stream(each, router) for each in olds.values()))
+        args += (*own_args, step.job.on_conflict or "", len(olds))
+        args += chain(*((job_id, router.encode(each)) for job_id, each in olds.items()))
     return Call(CREATE_JOBS, call_keys, args)
 
 
@@ -153,9 +160,31 @@ def created(
         return ConflictError(
             f"the idempotency key {news[0].idempotency_key!r} was used with another body, for job {ids[0]}"
         )
+    if status in (b"TAKEN", b"FULL"):
+        more = ", and 100 jobs wait for it" if status == b"FULL" else ""
+        return ConflictError(f"job {ids[0]} with the same unique key has not ended{more}")
     if status == b"QUOTA" and quota is not None:
         return QuotaExceededError(limit=quota.limit, created=int(detail), asked=len(news), renews=quota.renews)
-    return [CreatedJob(job_id, existing=status == b"EXISTS") for job_id in ids]
+    is_new = status == b"OK"
+    return [
+        CreatedJob(each, existing=not (is_new and each == step.job.id)) for each, step in zip(ids, steps, strict=True)
+    ]
+
+
+def _cancels(new: Job, replaced: Sequence[Job], secret: GroupSecret) -> dict[str, Outgoing]:
+    """Return the messages that cancel the jobs that *new* replaces, by job id."""
+    if new.on_conflict != "replace":
+        return {}
+    signals = (Signal(job.id, "cancel", f"job {new.id}, which replaces it", f"replaced:{new.id}") for job in replaced)
+    return {
+        job.id: step_message(SendEvent(signal_key(job), signal), secret)
+        for job, signal in zip(replaced, signals, strict=True)
+    }
+
+
+def _stream(message: Outgoing, router: Router) -> str:
+    queue = router.route(message.exchange, message.routing_key).queues[0]
+    return router.stream(queue, message.priority, message.headers)
 
 
 def _job_rows(
@@ -163,8 +192,8 @@ def _job_rows(
 ) -> tuple[list[str], list[Argument]]:
     """Return the keys and arguments of one job."""
     job, indexes = step.job, keys.indexes(step.job)
-    queues = [router.route(each.exchange, each.routing_key).queues[0] for each in messages]
-    streams = [router.stream(queue, each.priority, each.headers) for queue, each in zip(queues, messages, strict=True)]
+    streams = [_stream(each, router) for each in messages]
+    line = keys.job(job.id) if job.unique_key is None else keys.unique_of(job)
     init, doc = dump_init(job), dump_doc(job)
     size = init.size + (doc.size if job.state_history else 0)
     if size > max_job_bytes:
@@ -181,7 +210,7 @@ def _job_rows(
         args += (len(row), *chain(*row))
     args += (len(indexes), len(messages))
     args += chain(*((router.encode(each), str(each.headers.get("x-group", ""))) for each in messages))
-    return [keys.job(job.id), keys.history(job.id), keys.tasks(job.id), *indexes, *streams], args
+    return [keys.job(job.id), keys.history(job.id), keys.tasks(job.id), line, *indexes, *streams], args
 
 
 def _body_hash(news: Sequence[NewJob]) -> str:

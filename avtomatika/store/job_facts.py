@@ -8,6 +8,7 @@ from typing import Any
 
 from avtomatika.core.explain.facts import AbleWorker, Facts, LiveState, QueuePlace
 from avtomatika.core.job import HistoryEntry, Job, JobStatus, Task, branch_of
+from avtomatika.core.job_request import WAITING
 from avtomatika.core.machine.plan_migration import plan_name
 from avtomatika.core.machine.timers import timers_of_job
 from avtomatika.core.plan import STEPS
@@ -88,6 +89,8 @@ class JobFactsReader(ServerPart):
             self._read_child(job, group, depth=depth),
         )
         (live, due_ms, ending), places, child = yield from together(*readings)
+        line = none_refused((yield [("LRANGE", self._keys.unique_of(job), 0, -1)]))[0] if _may_wait(job) else ()
+        ids = [each.decode() for each in line]
         return Facts(
             job=job,
             now_ms=group.now_ms,
@@ -98,6 +101,7 @@ class JobFactsReader(ServerPart):
             workers=[_able(worker) for worker in group.workers],
             memory_share=group.server.used_memory / group.server.maxmemory if group.server.maxmemory else 0.0,
             child=child,
+            earlier=ids[: ids.index(job.id)] if job.id in ids else (),
             ending=ending,
         )
 
@@ -149,6 +153,11 @@ class JobFactsReader(ServerPart):
         if child is None or isinstance(child, UnreadableJob):
             return None
         return (yield from self.read_facts(child, group, depth=depth + 1))
+
+
+def _may_wait(job: Job) -> bool:
+    """Return True if *job* may wait for others with its unique key."""
+    return job.status is JobStatus.PENDING and job.on_conflict in WAITING
 
 
 def _place(stats: QueueStats, found: Queued | Unacked | None) -> QueuePlace:

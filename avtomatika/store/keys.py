@@ -1,6 +1,7 @@
 """Names of all Redis keys of the store. Keys of queues and bindings are in ``transport``."""
 
 from collections.abc import Callable, Mapping
+from hashlib import sha256
 
 from avtomatika.core.job import Job
 from avtomatika.transport.keys import PREFIX
@@ -32,7 +33,8 @@ class Keys:
     #: ``updated`` ms, ``final`` 1 once it is finished, ``wait`` the token of its last wait, ``decided`` the token and
     #: decision of the last approval, ``wish:<wish>`` version and ms of a request that was sent,
     #: ``data:<version>.<number>`` a large value (JSON), ``idempotency`` the key that it was created with, ``signals``
-    #: those that it has not taken (JSON lines), ``signalled`` digests of their idempotency keys and data.
+    #: those that it has not taken (JSON lines), ``signalled`` digests of their idempotency keys and data, ``unique``
+    #: the list of its unique key, ``start`` due time, name and message of the timer that starts it in its turn.
     job = KeyTemplate("job:{}")
     #: List of ``<version> <ms> <json>``, oldest first; the position is the entry's ``seq``.
     history = KeyTemplate("job:{}:history")
@@ -97,6 +99,9 @@ class Keys:
     requests = KeyTemplate("requests:{}:{}")
     #: Set: skills without a queue that a client named; expires an hour after the first.
     new_skills = KeyTemplate("new-skills:{}")
+    #: List of the unfinished jobs of a client and a blueprint, or ``@`` and a skill, with the same unique key, whose
+    #: digest it has: the one that may run, then those that wait for it.
+    unique = KeyTemplate("unique:{}:{}:{}")
     #: String ``<body hash> <job ids>``, kept as long as one of the jobs.
     idempotency = KeyTemplate("idempotency:{}:{}")
     #: Hash of a task leased to an HTTP worker: ``worker``, ``tag`` of the delivery, ``message``, ``at`` ms, and
@@ -138,6 +143,11 @@ class Keys:
     session_family = KeyTemplate("session:family:{}")
     #: Sorted set: names of sections that a workers.toml had -> until when they may not use the shared token (s).
     worker_names = KeyTemplate("workers:named")
+
+    def unique_of(self, job: Job) -> str:
+        """Return the list of the jobs with the unique key of *job*."""
+        what = job.blueprint if job.skill is None else f"@{job.skill}"
+        return self.unique(job.client, what, sha256(str(job.unique_key).encode()).hexdigest())
 
     def indexes(self, job: Job) -> list[str]:
         """Return every index that contains *job*."""

@@ -16,10 +16,10 @@ from .keys import Keys
 
 _load = partial(load_script, folder=Path(__file__).parent / "lua")
 
-CREATE_JOBS = _load("create_jobs", "statistics", allow_oom=False)
-COMMIT = _load("commit", "statistics")
+CREATE_JOBS = _load("create_jobs", "statistics", "unique", allow_oom=False)
+COMMIT = _load("commit", "statistics", "unique")
 #: For commits that send more messages than they acknowledge.
-COMMIT_MORE = _load("commit", "statistics", allow_oom=False)
+COMMIT_MORE = _load("commit", "statistics", "unique", allow_oom=False)
 FINISH_BRANCH = _load("finish_branch")
 TASK_TAKEN = _load("task_taken")
 TASK_PROGRESS = _load("task_progress", allow_oom=False)

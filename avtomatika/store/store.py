@@ -161,7 +161,8 @@ class Store(JobWriter):
             news = batches[place]
             steps[place] = first_steps(news, self._group, task_retries=self._max_retries)
             quota, size = quotas.get(news[0].client), self._max_job_bytes
-            return create_call(news, steps[place], quota=quota, max_job_bytes=size, clock=self.clock, **self._routing)
+            replaced, options = self._replaced(steps[place]), {"clock": self.clock, **self._routing}
+            return create_call(news, steps[place], replaced=replaced, quota=quota, max_job_bytes=size, **options)
 
         def read(place: int, reply: Sequence[bytes]) -> list[CreatedJob] | AvtomatikaError:
             return created(batches[place], steps[place], quotas.get(batches[place][0].client), *reply)
@@ -173,6 +174,12 @@ class Store(JobWriter):
             for place, again in zip(unknown, self._run_routed(self._router, unknown, call, read), strict=True):
                 made[place] = again
         return made
+
+    def _replaced(self, steps: Sequence[Step]) -> dict[str, Sequence[Job]]:
+        """Return the unfinished jobs that the jobs of *steps* replace, by the list of their unique key."""
+        lines = {self._keys.unique_of(step.job) for step in steps if step.job.on_conflict == "replace"}
+        ids = {line: [each.decode() for each in self._read([("LRANGE", line, 0, -1)])[0]] for line in lines}
+        return {line: [job for job in self.load_many(each) if job is not None] for line, each in ids.items()}
 
     def signal(self, job: Job, wish: Wish, *, by: str) -> None:
         """Cancel *job*, or retry or expire it from quarantine, with its next commit. *by* is the user.

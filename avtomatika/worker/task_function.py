@@ -23,6 +23,8 @@ _OPTIONS = (
     "at",
     "priority",
     "fairness_key",
+    "unique_key",
+    "on_conflict",
     "labels",
     "idempotency_key",
     "retries",
@@ -35,8 +37,8 @@ class TaskFunction(Protocol[P, Returned, Result]):
     """A registered skill: the function itself, with methods that send tasks to workers.
 
     The options of ``send`` and ``map`` are *delay* (seconds or a timedelta) or *at* (a datetime with a time zone),
-    *priority*, *fairness_key*, *labels*, *idempotency_key*, *retries*, *time_limit* and *webhook_url*. The server is
-    the one of :meth:`Client.from_environment`.
+    *priority*, *fairness_key*, *unique_key*, *on_conflict*, *labels*, *idempotency_key*, *retries*, *time_limit* and
+    *webhook_url*. The server is the one of :meth:`Client.from_environment`.
     """
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Returned:

@@ -216,3 +216,27 @@ def test_a_start_before_1970_is_now(alice: FlaskClient) -> None:
     response = alice.post("/api/v1/tasks/encode", json={"at": "1066-10-14T09:00:00Z"})
 
     assert response.status_code == 202
+
+
+def test_a_job_with_the_same_unique_key_is_returned_or_refused(alice: FlaskClient, bob: FlaskClient) -> None:
+    first = created_id(alice, unique_key="order-1")
+
+    assert created_id(alice, unique_key="order-1") == first
+    body = problem(post(alice, {"unique_key": "order-1", "on_conflict": "reject"}), 409, "conflict")
+    assert body["detail"] == f"job {first} with the same unique key has not ended"
+    queued = created_id(alice, unique_key="order-1", on_conflict="queue")
+    assert len({first, queued, created_id(bob, unique_key="order-1")}) == 3
+    assert alice.get(f"/api/v1/jobs/{queued}").json["unique_key"] == "order-1"
+    reasons = alice.get(f"/api/v1/jobs/{queued}/why").json["reasons"]
+    assert [each["facts"]["earlier"] for each in reasons if each["code"] == "waits_for_unique_key"] == [[first]]
+
+
+@pytest.mark.parametrize(
+    "body", [{"on_conflict": "queue"}, {"unique_key": ""}, {"unique_key": "k", "on_conflict": "x"}]
+)
+def test_a_unique_key_that_is_none_is_refused(alice: FlaskClient, body: dict[str, str]) -> None:
+    problem(post(alice, body), 422, "invalid_request")
+
+
+def post(client: FlaskClient, body: dict[str, str]) -> Any:
+    return client.post("/api/v1/jobs/video", json=body)

@@ -105,6 +105,7 @@ def _rerun_result(made: list[CreatedJob] | AvtomatikaError) -> CreatedJob | Avto
 
 def _rerun(job: Job, history: Iterable[RecordedEntry] | None, *, once: bool) -> NewJob | AvtomatikaError:
     fields = {**job.request_fields(), "retry_of": job.id, "reply": None, "traceparent": None}
+    fields["on_conflict"] = None if job.unique_key is None else "reject"
     try:
         plan = services().plan(job.blueprint)
     except NotFoundError as error:

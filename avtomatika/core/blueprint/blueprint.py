@@ -7,6 +7,7 @@ from typing import Any, Literal, TypeVar, overload
 
 from avtomatika.core.compiler.compiler import compile_blueprint
 from avtomatika.core.job import Json
+from avtomatika.core.job_request import ON_CONFLICT
 from avtomatika.core.jsonable import as_json
 from avtomatika.core.limits import KeyTemplate, LimitValues, TaskLimit
 from avtomatika.core.names import is_user_name
@@ -45,6 +46,8 @@ class Blueprint:
         retry: RetryPolicy | None = None,
         max_transitions: int | None = None,
         fairness_key: str | None = None,
+        unique_key: str | None = None,
+        on_conflict: str | None = None,
         input: Any = None,
         output: Any = None,
     ) -> None:
@@ -55,7 +58,8 @@ class Blueprint:
         *max_retries* sets only the number. *max_transitions* is the number of states that a job may enter in a row
         without waiting for a task, a time, a person or another job (default: the setting ``MAX_TRANSITIONS_PER_JOB``).
         Tasks of jobs with different values of *fairness_key*, such as ``{initial_data[tenant]}``, take turns; by
-        default those of different clients.
+        default those of different clients. *unique_key*, such as ``order-{initial_data[order]}``, lets only one of a
+        client's jobs with the same value run at a time; *on_conflict* is that of a job that gives none.
 
         *input* is the type of ``initial_data``: a dataclass, a TypedDict, a pydantic model or a marshmallow schema. A
         job whose data do not fit is not created. *output* is the type of the result of finished jobs, with any
@@ -85,6 +89,10 @@ class Blueprint:
         #: The functions that have limits.
         self.limits: list[tuple[Function, TaskLimit]] = []
         self.fairness_key = None if fairness_key is None else self._template("fairness_key", fairness_key)
+        self.unique_key = None if unique_key is None else self._template("unique_key", unique_key)
+        self.on_conflict = on_conflict
+        if on_conflict not in (None, *ON_CONFLICT):
+            raise self._refusal(f"on_conflict must be one of {', '.join(ON_CONFLICT)}, not {on_conflict!r}")
         self._check_types()
         if api_endpoint is not None and not (isinstance(api_endpoint, str) and _ENDPOINT.fullmatch(api_endpoint)):
             raise self._refusal(

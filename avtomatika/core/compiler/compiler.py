@@ -44,6 +44,8 @@ def compile_blueprint(blueprint: Blueprint) -> Plan:
         retry=blueprint.retry,
         max_transitions=blueprint.max_transitions,
         fairness_key=blueprint.fairness_key,
+        unique_key=blueprint.unique_key,
+        on_conflict=blueprint.on_conflict,
         input=blueprint.input,
         output=blueprint.output,
     )

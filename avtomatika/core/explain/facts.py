@@ -67,7 +67,8 @@ class Facts:
 
     *due_ms* has the armed timers by id. *plan_silent_ms* is None if no orchestrator ever announced the plan. *places*
     are by task id; that of the next step is under the job id. *child* are the facts about the child job, of a fan-out
-    about the first open one; None if it does not exist. *ending* is the last history entry of an ended job.
+    about the first open one; None if it does not exist. *earlier* are the jobs with its unique key that it waits for.
+    *ending* is the last history entry of an ended job.
     """
 
     job: Job
@@ -79,4 +80,5 @@ class Facts:
     workers: Sequence[AbleWorker] = ()
     memory_share: float = 0.0
     child: "Facts | None" = None
+    earlier: Sequence[str] = ()
     ending: HistoryEntry | None = None

@@ -65,6 +65,11 @@ class _JobExplanation(Explanation):
     # ------------------------------------------------------------ between two states
 
     def _step(self) -> Iterator[Reason]:
+        if earlier := self.facts.earlier:
+            text = f"It waits for job {earlier[0]} with the same unique key {self.job.unique_key!r}"
+            text += f"; {count(len(earlier) - 1, 'other job')} before it." if len(earlier) > 1 else "."
+            yield self.reason("waits_for_unique_key", text, earlier=list(earlier))
+            return
         failures = self.job.handler_failures
         armed = [
             self.facts.due_ms[name] for name in timers_of_job(self.job, self.job.status) if name in self.facts.due_ms

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from avtomatika.core.data_checks import check_input
 from avtomatika.core.events import Start
 from avtomatika.core.job import HistoryEntry, Job, Json, Parent
-from avtomatika.core.job_request import JobRequest
+from avtomatika.core.job_request import ON_CONFLICT, WAITING, JobRequest
+from avtomatika.core.limits import KeyTemplate
 from avtomatika.core.plan import Plan
 from avtomatika.core.step import SendEvent, Step
 from avtomatika.errors import InvalidRequestError
@@ -34,7 +35,13 @@ def new_job(
     wanted = request.request_fields() | {"initial_data": check_input(plan, request.initial_data)}
     if request.skill is not None:
         wanted["max_retries"] = given(request.max_retries, task_retries)
-    wanted["fairness_key"] = given(request.fairness_key, _fairness_key(plan, wanted))
+    wanted["fairness_key"] = given(request.fairness_key, _rendered(plan.fairness_key, "fairness key", wanted))
+    own_key = None if parent is not None else _rendered(plan.unique_key, "unique key", wanted)
+    wanted["unique_key"] = given(request.unique_key, own_key)
+    if wanted["unique_key"] is not None:
+        wanted["on_conflict"] = given(request.on_conflict, given(plan.on_conflict, ON_CONFLICT[0]))
+    elif request.on_conflict is not None:
+        raise InvalidRequestError("on_conflict needs a unique_key", fields={"on_conflict": ["needs a unique_key"]})
     wanted["execution_timeout_seconds"] = given(request.execution_timeout_seconds, plan.execution_timeout_seconds)
     job = Job.of(
         id=job_id,
@@ -63,17 +70,20 @@ def new_job(
     return created.then(_first_step(plan, job))
 
 
-def _fairness_key(plan: Plan, wanted: Mapping[str, Json]) -> str | None:
+def _rendered(template: KeyTemplate | None, name: str, wanted: Mapping[str, Json]) -> str | None:
     try:
-        return None if plan.fairness_key is None else plan.fairness_key.render(wanted)
+        return None if template is None else template.render(wanted)
     except ValueError as error:
-        message = f"the fairness key of the blueprint: {error}"
+        message = f"the {name} of the blueprint: {error}"
         raise InvalidRequestError(message, fields={"initial_data": [message]}) from None
 
 
 def _first_step(plan: Plan, job: Job) -> Step:
+    start = SendEvent(plan.key(plan.start, "_start"), Start(job.id))
     if job.delay_seconds is not None or job.at_ms is not None:
         return Step(job, timers=(start_timer(plan, job),))
+    if job.on_conflict in WAITING:  # the store keeps either the message or the timer
+        return Step(job, outgoing=(start,), timers=(start_timer(plan, job),))
     if plan.states[plan.start].ends_with_task:
         return dispatch(plan, job)
-    return Step(job, outgoing=(SendEvent(plan.key(plan.start, "_start"), Start(job.id)),))
+    return Step(job, outgoing=(start,))

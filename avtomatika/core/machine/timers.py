@@ -2,6 +2,7 @@
 
 from avtomatika.core.events import DeadlineExceeded, RetryHandler, RetryTask, Start, TaskTimeout, TimeReached
 from avtomatika.core.job import Job, JobStatus, Task, WaitRecord
+from avtomatika.core.job_request import WAITING
 from avtomatika.core.plan import Plan
 from avtomatika.core.step import SetTimer
 
@@ -68,7 +69,8 @@ def timers_of_job(job: Job, status: JobStatus) -> tuple[str, ...]:
     of_job = (_deadline_id(job),) if status.is_final and job.execution_timeout_seconds is not None else ()
     of_tasks = tuple(timer for task in job.tasks.values() for timer in timers_of_task(task))
     has_started = job.steps or job.transitions or not (status.is_final or status is JobStatus.PENDING)
-    of_start = () if has_started or (job.delay_seconds or job.at_ms) is None else (_start_id(job),)
+    is_timed = (job.delay_seconds or job.at_ms) is not None or job.on_conflict in WAITING
+    of_start = (_start_id(job),) if is_timed and not has_started else ()
     return (*of_start, *of_tasks, *of_wait, *of_handler, *of_job)
 
 

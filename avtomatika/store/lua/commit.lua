@@ -103,7 +103,7 @@ for index = 1, causes do
 end
 if causes > 0 and lost == causes then return answer('LEASE_LOST', states) end
 
-local job = run('HMGET', 'hash', KEYS[1], 'v', 'status', 'final', 'created')
+local job = run('HMGET', 'hash', KEYS[1], 'v', 'status', 'final', 'created', 'unique')
 if not job[1] then
   for index = 1, causes do if states[index] ~= 'lost' then ack(index) end end
   return answer('GONE', states)
@@ -146,7 +146,7 @@ end
 
 -- Check only the keys that this step writes and has not read: usually few. The first write checks the history.
 if ARGV[7] == '' and opened + closed > 0 then expect('hash', KEYS[3]) end
-if timers + cancelled > 0 or ARGV[9] == '1' then
+if timers + cancelled > 0 or ARGV[9] == '1' or job[5] then
   expect('zset', KEYS[6])
   expect('hash', KEYS[7])
 end
@@ -247,6 +247,7 @@ if ARGV[7] == '' then
   end
 else
   redis.call('DEL', KEYS[3], KEYS[4], KEYS[12], KEYS[13])
+  if job[5] then leave_line(job[5], ARGV[6], string.sub(KEYS[1], 1, -#ARGV[6] - 1), KEYS[6], KEYS[7]) end
   redis.call('ZADD', KEYS[8], until_text, ARGV[6])
   count_jobs(KEYS[14], ({finished = 1, cancelled = 3})[ARGV[3]] or 2, 1, now)
 end
