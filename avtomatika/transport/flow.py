@@ -13,7 +13,7 @@ from typing import Any, Self
 
 import orjson
 
-from .connection.redis_client import Reading, RedisClient, none_refused
+from .connection.redis_client import Command, Reading, RedisClient, none_refused
 from .inspector import Inspector, levels_of
 from .publishing.routing import Router
 from .scripts import CHANGE_LIMIT, LOCATE, PLACE, READ_LIMITS, Argument, Call
@@ -165,7 +165,7 @@ class FlowControl:
         """The reading of :meth:`place`, in two round trips; three if a limit stops the message."""
         [traits] = none_refused((yield [("HGET", self._keys.queues, queue)]))
         streams = [self._keys.stream(queue, level) for level in levels_of((traits or b"0").decode())]
-        reads = [
+        reads: list[Command] = [
             Call(PLACE, [self._keys.queues], [queue, holder, _WAITING]),
             Call(LOCATE, streams, [holder, _NEW]),
             ("ZCARD", self._keys.turns(queue)[0]),

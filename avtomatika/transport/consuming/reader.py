@@ -8,7 +8,7 @@ from avtomatika.transport.declaring.expiry import Expiry
 from avtomatika.transport.keys import parse_tag
 from avtomatika.transport.leases.maintenance import Maintenance
 from avtomatika.transport.publishing.routing import Router
-from avtomatika.transport.scripts import TAKE, Argument, Call
+from avtomatika.transport.scripts import TAKE, TAKE_IN_TURNS, Argument, Call
 
 from .fanout import FanoutReader
 from .message import Entry, read_entries
@@ -132,7 +132,8 @@ class Reader:
             acknowledged = by_stream(acks)
             keys += acknowledged
             args += entry_lists(acknowledged)
-        return Call(TAKE, keys, args)
+        is_in_turns = any("w" in self._subscriptions.traits[queue] for queue in queues)
+        return Call(TAKE_IN_TURNS if is_in_turns else TAKE, keys, args)
 
     def _acknowledge(self, acks: Sequence[str]) -> None:
         if acks:

@@ -5,27 +5,15 @@
 --       those of messages; 'flow:rates' limit -> theoretical arrival time of its next token (GCRA, ms); 'flow:weights' key -> weight.
 
 local left = {messages = 1000, bytes = 1048576, stops = 200}  -- of one call, so that it does not block the server for long
-local lengths = {}  -- stream -> its length; streams that must not be read are missing
-local in_turns, rooms = {}, {}  -- stream -> its queue in turns; all of them
-local aging, now, limits_cache, settings = 0, 0, {}, {}
+local rooms, uses = {}, {}  -- the queues; which keys of flow control there are
+local aging, now, limits_cache, settings = 0, nil, {}, {}
 
--- Reads new entries, which are leased to this consumer, or with *is_leased* false to no one.
-local function read(stream, count, is_leased)
-  local command = {'XREADGROUP', 'GROUP', 'avt', ARGV[1], 'COUNT', count, 'STREAMS', stream, '>'}
-  if not is_leased then table.insert(command, 7, 'NOACK') end
-  local reply = redis.pcall(unpack(command))
-  if reply and reply.err then
-    if not string.find(reply.err, 'NOGROUP', 1, true) then error(reply) end
-    redis.call('XGROUP', 'CREATE', stream, 'avt', '0', 'MKSTREAM')
-    reply = redis.call(unpack(command))
+local function clock_ms()
+  if not now then
+    local clock = redis.call('TIME')
+    now = clock[1] * 1000 + clock[2] / 1000
   end
-  return reply and reply[1][2] or {}
-end
-
-local function id_before(id)
-  local ms, seq = string.match(id, '^(%d+)-(%d+)$')
-  if seq ~= '0' then return string.format('%s-%.0f', ms, seq - 1) end
-  return string.format('%.0f-18446744073709551615', ms - 1)
+  return now
 end
 
 -- Parses limits, a JSON array of names and [name, values]; raises an error if the text is not one.
@@ -73,6 +61,7 @@ local function start_groups(base, groups)
   end
   if #keys == 0 then return end
   local start = virtual_time(base)
+  redis.call('ZREMRANGEBYSCORE', base .. 'finish', '-inf', '(' .. start)  -- they no longer matter
   for index, finish in ipairs(redis.call('ZMSCORE', base .. 'finish', unpack(keys))) do
     turns[2 * index - 1] = finish and tonumber(finish) > tonumber(start) and finish or start
     turns[2 * index] = keys[index]
@@ -134,7 +123,7 @@ end
 local function setting_of(room, limit)
   local known = settings[limit.name]
   if known == nil then
-    local text = kind_of(room.prefix .. 'flow:limits') ~= 'none' and redis.call('HGET', room.prefix .. 'flow:limits', limit.name)
+    local text = uses.limits and redis.call('HGET', room.prefix .. 'flow:limits', limit.name)
     known = text and cjson.decode(text)
     settings[limit.name] = known
   end
@@ -151,7 +140,7 @@ local function is_full(room, limit)
   if most and redis.call('ZLEXCOUNT', holders, '[' .. limit.name .. '\0', '(' .. limit.name .. '\1') >= most then return true end
   if rate and rate > 0 then
     local due = (redis.call('ZSCORE', room.prefix .. 'flow:rates', limit.name) or 0) - (tonumber(setting.per_ms) or 1000) / 20
-    if due > now then return true, due end
+    if due > clock_ms() then return true, due end
   end
   return false
 end
@@ -159,13 +148,13 @@ end
 -- Records that messages of *room* wait for *limit*.
 local function wait_for(room, limit, due)
   redis.call('ZADD', room.prefix .. 'flow:stopped', 0, limit.name .. '\0' .. room.queue)
-  known_types[room.prefix .. 'flow:stopped'] = 'zset'
+  uses.stopped = true
   if due then redis.call('ZADD', room.prefix .. 'flow:due', string.format('%.0f', math.ceil(due)), limit.name) end
 end
 
 -- After a message with *limits* was handled: lets the next group take turns that waits for one of them, unless it is full.
 local function wake_next(room, limits)
-  if kind_of(room.prefix .. 'flow:stopped') ~= 'zset' then return end
+  if not uses.stopped then return end
   for _, limit in ipairs(limits) do
     if redis.call('ZSCORE', room.prefix .. 'flow:stopped', limit.name .. '\0' .. room.queue) then
       local full, due = is_full(room, limit)
@@ -187,8 +176,8 @@ local function occupy(room, found)
       redis.call('ZADD', room.prefix .. 'flow:holders', 0, limit.name .. '\0' .. found.holder .. '\0' .. tag)
       local rate, rates = tonumber(setting.rate), room.prefix .. 'flow:rates'
       if rate and rate > 0 then
-        local free = math.max(tonumber(redis.call('ZSCORE', rates, limit.name) or 0), now)
-        redis.call('ZREMRANGEBYSCORE', rates, '-inf', string.format('%.3f', now))
+        local free = math.max(tonumber(redis.call('ZSCORE', rates, limit.name) or 0), clock_ms())
+        redis.call('ZREMRANGEBYSCORE', rates, '-inf', string.format('%.3f', clock_ms()))
         redis.call('ZADD', rates, string.format('%.6f', free + (tonumber(setting.per_ms) or 1000) / rate), limit.name)
       end
     end
@@ -204,7 +193,7 @@ end
 -- Removes the group from the turns.
 local function leave(room, found)
   redis.call('ZREM', room.base .. 'ready', found.ready)
-  if #members(room.base .. 'ready', found.key, 1) == 0 then
+  if found.is_only then
     redis.call('ZADD', room.base .. 'finish', found.start, found.key)  -- the virtual time must not decrease
     redis.call('ZREM', room.base .. 'turns', found.key)
   end
@@ -212,10 +201,10 @@ local function leave(room, found)
 end
 
 local function stop_group(room, found, limit, due)
-  leave(room, found)
   local place = string.format('%020.6f', found.start)
   redis.call('ZADD', room.base .. 'stopped', 0, table.concat({limit.name, place, found.key, found.names}, '\0'))
   wait_for(room, limit, due)
+  leave(room, found)
   wake_next(room, found.limits)
 end
 
@@ -240,10 +229,11 @@ local function next_in_turn(room)
       wait_for(room, room.limit, due)
       return nil
     end
-    local found = {key = turn[1], start = turn[2], ready = members(room.base .. 'ready', turn[1], 1)[1]}
+    local ready = members(room.base .. 'ready', turn[1], 2)
+    local found = {key = turn[1], start = turn[2], ready = ready[1], is_only = not ready[2]}
     found.names = string.match(found.ready, '^[^%z]*%z[^%z]*%z(.*)$')
     found.limits = limits_of(found.names)
-    found.member = members(room.base .. 'waiting', found.key .. '\0' .. found.names, 1)[1]
+    found.member, found.following = unpack(members(room.base .. 'waiting', found.key .. '\0' .. found.names, 2))
     local limit, at = full_one(room, found.limits)
     if not found.member then  -- the queue is being purged
       leave(room, found)
@@ -260,70 +250,71 @@ end
 local function advance(room, found, cost)
   redis.call('ZREM', room.base .. 'waiting', found.member)
   redis.call('ZREM', room.base .. 'ready', found.ready)
-  local following = members(room.base .. 'waiting', found.key .. '\0' .. found.names, 1)[1]
-  if following then
-    redis.call('ZADD', room.base .. 'ready', 0, found.key .. '\0' .. order_of(following) .. '\0' .. found.names)
-  end
   local finish = string.format('%.17g', found.start + cost)
-  redis.call('ZADD', room.base .. 'finish', finish, found.key)
-  if following or #members(room.base .. 'ready', found.key, 1) > 0 then
+  if found.following then
+    redis.call('ZADD', room.base .. 'ready', 0, found.key .. '\0' .. order_of(found.following) .. '\0' .. found.names)
+  end
+  if found.following or not found.is_only then
     redis.call('ZADD', room.base .. 'turns', finish, found.key)
   else
+    redis.call('ZADD', room.base .. 'finish', finish, found.key)
     redis.call('ZREM', room.base .. 'turns', found.key)
   end
   wake_next(room, found.limits)
 end
 
 local function weight_of(room, key)
-  if kind_of(room.prefix .. 'flow:weights') ~= 'hash' then return 1 end
+  if not uses.weights then return 1 end
   return tonumber(redis.call('HGET', room.prefix .. 'flow:weights', key) or 1)
 end
 
--- Reads the new messages of *queue* and lets groups take turns whose limit has a token again. KEYS[1] is the hash of queues.
-local function open_turns(queue, traits)
+-- Finds out which limits there are, and lets groups take turns whose limit has a token again.
+local function open_limits(prefix)
+  aging = tonumber(ARGV[5])
+  local names = {'limits', 'stopped', 'weights', 'rates', 'due'}
+  for index, name in ipairs(names) do names[index] = prefix .. 'flow:' .. name end
+  if redis.call('EXISTS', unpack(names)) == 0 then return end
+  for index, name in ipairs({'limits', 'stopped', 'weights'}) do uses[name] = kind_of(names[index]) ~= 'none' end
+  for _, limit in ipairs(redis.call('ZRANGEBYSCORE', names[5], '-inf', clock_ms(), 'LIMIT', 0, 100)) do
+    redis.call('ZREM', names[5], limit)
+    wake(prefix, limit)
+  end
+end
+
+turns = {next = next_in_turn, advance = advance, occupy = occupy, weight_of = weight_of, queues = {}}
+
+-- Prepares *queue* and reads its new messages. KEYS[1] is the hash of queues.
+function turns.open(queue, traits)
   if string.find(traits, 'p', 1, true) then return end
   local prefix = string.sub(KEYS[1], 1, -7)
   local room = {prefix = prefix, queue = queue, base = prefix .. 'q:' .. queue .. ':', levels = {}}
   room.limit = {name = 'skill:' .. queue}
-  for _, name in ipairs({'waiting', 'ready', 'turns', 'finish', 'stopped'}) do expect('zset', room.base .. name) end
-  expect('hash', room.base .. 'held')
+  if #rooms == 0 then open_limits(prefix) end
   for level in string.gmatch(traits, '%d') do
-    room.levels[#room.levels + 1], in_turns[room.base .. level] = level, room
+    room.levels[#room.levels + 1], turns.queues[room.base .. level] = level, room
   end
   rooms[#rooms + 1] = room
-  if now == 0 then
-    aging = tonumber(ARGV[5])
-    for _, name in ipairs({'holders', 'stopped', 'due', 'rates'}) do expect('zset', prefix .. 'flow:' .. name) end
-    expect('hash', prefix .. 'flow:limits')
-    local clock = redis.call('TIME')
-    now = clock[1] * 1000 + clock[2] / 1000
-    local due = redis.call('ZRANGEBYSCORE', prefix .. 'flow:due', '-inf', string.format('%.3f', now), 'LIMIT', 0, 100)
-    for _, limit in ipairs(due) do
-      redis.call('ZREM', prefix .. 'flow:due', limit)
-      wake(prefix, limit)
-    end
-  end
   room.is_read = read_new(room)
 end
 
 -- Returns whether the next call has to go on: reading new messages, or looking for one whose limits are not full.
-local function is_left()
+function turns.are_left()
   for _, room in ipairs(rooms) do
     if not room.is_read then return true end
   end
   return left.stops <= 0
 end
 
--- Forgets virtual finishes that no longer matter; returns the ms until a limit has a token, or nil.
-local function close_turns()
+-- Returns the ms until a limit has a token, or nil.
+function turns.due()
+  local due = rooms[1] and (uses.limits or uses.stopped)
+    and redis.call('ZRANGE', rooms[1].prefix .. 'flow:due', 0, 0, 'WITHSCORES')[2]
+  return due and math.max(math.ceil(due - clock_ms()), 1)
+end
+
+-- Forgets the virtual finishes of queues without messages, but for the last.
+function turns.close()
   for _, room in ipairs(rooms) do
-    local first = redis.call('ZRANGE', room.base .. 'turns', 0, 0, 'WITHSCORES')[2]
-    if first then
-      redis.call('ZREMRANGEBYSCORE', room.base .. 'finish', '-inf', '(' .. first)
-    else
-      redis.call('ZREMRANGEBYRANK', room.base .. 'finish', 0, -2)
-    end
+    if redis.call('EXISTS', room.base .. 'turns') == 0 then redis.call('ZREMRANGEBYRANK', room.base .. 'finish', 0, -2) end
   end
-  local due = rooms[1] and redis.call('ZRANGE', rooms[1].prefix .. 'flow:due', 0, 0, 'WITHSCORES')[2]
-  return due and math.max(math.ceil(due - now), 1)
 end

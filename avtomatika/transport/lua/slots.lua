@@ -42,9 +42,10 @@ local function wake_one(prefix, queue, limit)
       redis.call('ZREM', prefix .. 'flow:stopped', limit .. '\0' .. queue)
       return false
     end
-    redis.call('ZREM', base .. 'stopped', first)
     local key, limits = string.match(first, '^[^%z]*%z[^%z]*%z([^%z]*)%z(.*)$')
-  until make_ready(base, key, limits)
+    local is_ready = make_ready(base, key, limits)
+    redis.call('ZREM', base .. 'stopped', first)
+  until is_ready
   return true
 end
 

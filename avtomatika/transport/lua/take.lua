@@ -90,49 +90,50 @@ end
 -- Leases messages of *queue* in turns while the next one has at least priority *level*; returns true if the batch is complete.
 local function take_in_turn(queue, level)
   while true do
-    local found = next_in_turn(queue)
+    local found = turns.next(queue)
     if not found or tonumber(found.level) < level then return false end
     local stream = queue.base .. found.level
     local claimed = lengths[stream]
       and redis.pcall('XCLAIM', stream, 'avt', consumer, 0, found.id, 'RETRYCOUNT', 1, 'FORCE') or {}
     local payload, group, earlier, expires = read_fields(claimed[1] and claimed[1][2] or {})
     if not claimed[1] then  -- it was deleted
-      advance(queue, found, 0)
+      turns.advance(queue, found, 0)
     elseif is_over(expires) or any_revoked and is_revoked(KEYS[2], stream, found.id, group) then
       finish(stream, {found.id})
-      advance(queue, found, 0)
+      turns.advance(queue, found, 0)
     elseif earlier > 0 and taken > 0 then
       redis.call('XACK', stream, 'avt', found.id)
       return true
     else
       append(place_of[stream], found.id, payload, earlier)
-      occupy(queue, found)
-      advance(queue, found, 1 / weight_of(queue, found.key))
+      turns.occupy(queue, found)
+      turns.advance(queue, found, 1 / turns.weight_of(queue, found.key))
       if earlier > 0 or is_complete() then return true end
     end
   end
 end
 
 for index = 1, queues do
-  if credit > 0 and string.find(traits[index] or '', 'w', 1, true) then open_turns(ARGV[5 + index], traits[index]) end
+  if credit > 0 and turns and string.find(traits[index] or '', 'w', 1, true) then turns.open(ARGV[5 + index], traits[index]) end
 end
 
 local full = credit < 1
 for place = 1, streams do
   if full then break end
   local stream = KEYS[3 + place]
-  local queue = in_turns[stream]
+  local queue = turns and turns.queues[stream]
   if queue then
     full = take_in_turn(queue, tonumber(string.sub(stream, -1)))
   else
     full = take(place, stream)
   end
 end
-local due = close_turns()
-if taken > 0 or is_left() then
-  if full or due or is_left() then answer[1] = 'MORE' end
+local are_left, due = turns and turns.are_left(), turns and turns.due()
+if taken > 0 or are_left then
+  if full or due or are_left then answer[1] = 'MORE' end
   return answer
 end
+if turns then turns.close() end
 
 local rung = redis.call('XREVRANGE', KEYS[3], '+', '-', 'COUNT', 1)[1]
 answer = {'EMPTY', due or -1, rung and rung[1] or '0-0'}
