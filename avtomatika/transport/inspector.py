@@ -18,6 +18,8 @@ from .scripts import LOCATE, PLACE, QUEUE_STATS, REQUEUE_DEAD_LETTER, Call
 _FOUND = (b"WAITS", b"HELD")
 #: Queues counted by one script, so that it does not block the server for long.
 _PAGE = 100
+#: Maximum number of leased messages of a stream that are told from waiting ones.
+_PENDING = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,16 +129,23 @@ class Inspector:
         return None
 
     def peek(self, queue: str, *, limit: int) -> list[StoredMessage]:
-        """Return the first waiting messages of *queue* in delivery order."""
+        """Return the first waiting messages of *queue*: in delivery order, or by priority if it is taken in turns."""
         return self._server.read_together(self.read_first(queue, limit=limit))[0]
 
     def read_first(self, queue: str, *, limit: int) -> Reading[list[StoredMessage]]:
-        """The reading of :meth:`peek`, in two round trips."""
+        """The reading of :meth:`peek`, in two round trips, or three."""
         streams = [self._keys.stream(queue, level) for level in reversed(LEVELS)]
-        groups = yield [("XINFO", "GROUPS", stream) for stream in streams]
+        traits, *groups = yield [("HGET", self._keys.queues, queue), *[("XINFO", "GROUPS", each) for each in streams]]
         known = [pair for pair in zip(streams, groups, strict=True) if not isinstance(pair[1], ResponseError)]
-        pages = none_refused((yield [("XRANGE", stream, _after(each), "+", "COUNT", limit) for stream, each in known]))
-        return [_letter(queue, *entry) for entry in chain(*pages)][:limit]
+        if b"w" not in (none_refused([traits])[0] or b""):
+            reads = [("XRANGE", stream, _after(each), "+", "COUNT", limit) for stream, each in known]
+            return [_letter(queue, *entry) for entry in chain(*none_refused((yield reads)))][:limit]
+        held = none_refused((yield [("XPENDING", stream, GROUP, "-", "+", _PENDING) for stream, each in known if each]))
+        leased = {(place, row[0]) for place, rows in enumerate(held) for row in rows}
+        count = limit + len(leased)
+        pages = none_refused((yield [("XRANGE", stream, "-", "+", "COUNT", count) for stream, each in known if each]))
+        places = [(place, entry) for place, page in enumerate(pages) for entry in page]
+        return [_letter(queue, *entry) for place, entry in places if (place, entry[0]) not in leased][:limit]
 
     def messages(self, tags: Sequence[str]) -> list[bytes | None]:
         """Return the bodies of the messages with these delivery tags; None for absent and unreadable ones."""

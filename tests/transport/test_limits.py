@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
+from avtomatika.transport import Outgoing
+
 from .conftest import Bench, Reading
 from .flow import Flow
 
@@ -100,3 +104,163 @@ def test_a_whole_queue_can_be_limited_and_paused(bench: Bench, flow: Flow) -> No
     reading.drain_until(lambda: not flow.keys_at_rest)
 
     assert (len(first), len(second), len(third)) == (1, 2, 2)
+
+
+def test_a_limit_can_be_raised_lowered_and_removed_while_messages_run(bench: Bench, flow: Flow) -> None:
+    flow.control.set_limit("client:a", concurrency=2, rate=None)
+    flow.publish("a", *range(20), limits=["client:a"])
+    reading = bench.read(prefetch=100)
+    counts = []
+
+    def settled() -> int:
+        _idle(reading)
+        counts.append(len(reading.got))
+        return len(reading.got)
+
+    reading.wait_for(2)
+    settled()
+    flow.control.set_limit("client:a", concurrency=5, rate=None)
+    reading.wait_for(5)
+    settled()
+    flow.control.set_limit("client:a", concurrency=1, rate=None)
+    for message in reading.got[:4]:
+        message.ack()
+    settled()
+    reading.got[4].ack()
+    reading.wait_for(6)
+    settled()
+    flow.control.remove_limit("client:a")
+    reading.wait_for(20)
+
+    assert counts == [2, 5, 5, 6]
+
+
+@pytest.mark.parametrize("declared", ["server", "message"])
+def test_a_rate_is_kept_within_five_percent(bench: Bench, flow: Flow, declared: str) -> None:
+    rate, window_ms = 50, 1000
+    if declared == "server":
+        flow.control.set_limit("client:a", concurrency=None, rate=rate, per_ms=window_ms)
+    limits = ["client:a"] if declared == "server" else [["client:a", {"rate": rate, "per_ms": window_ms}]]
+    flow.publish("a", *range(150), limits=limits)
+    started: list[float] = []
+    reading = bench.read(prefetch=10)
+    while len(started) < 150:
+        for message in reading.drain(1):
+            seconds, microseconds = bench.redis.time()
+            started.append(seconds * 1000 + microseconds / 1000)
+            message.ack()
+
+    windows = [sum(start <= each < start + window_ms for each in started) for start in started]
+    assert max(windows) <= rate * 1.05 + 5  # the times are those at which a busy machine received them
+    # A busy machine starts later; the average must not lag behind by itself.
+    assert (started[-1] - started[0]) >= 149 / rate * 1000 * 0.95 - 100
+
+
+def test_consumers_wait_for_tokens_without_asking_again_and_again(bench: Bench, flow: Flow) -> None:
+    flow.control.set_limit("client:a", concurrency=None, rate=1, per_ms=3_600_000)
+    flow.publish("a", 1, 2, limits=["client:a"])
+    reading = bench.read(prefetch=10, sweep_interval_seconds=60)
+    reading.wait_for(1)[0].ack()
+    _idle(reading)
+    before = bench.redis.info("commandstats")["cmdstat_evalsha"]["calls"]
+    reading.drain(0.5)
+    reading.drain(0.5)
+
+    assert reading.bodies == [1]
+    assert bench.redis.info("commandstats")["cmdstat_evalsha"]["calls"] - before < 10
+    assert flow.control.limits()[0].waiting == 1
+
+
+def test_a_rate_wakes_another_consumer_when_the_first_has_no_credit(bench: Bench, flow: Flow) -> None:
+    flow.control.set_limit("client:a", concurrency=None, rate=10, per_ms=1000)
+    idle = bench.read(prefetch=10, sweep_interval_seconds=60)
+    idle.drain(0.05)
+    flow.publish("a", 1, 2, 3, limits=["client:a"])
+    full = bench.read(prefetch=1, sweep_interval_seconds=60)
+    full.wait_for(1)
+
+    idle.wait_for(2, seconds=20)
+
+    assert sorted(full.bodies + idle.bodies) == [1, 2, 3]
+
+
+def test_a_limit_counts_over_all_queues(bench: Bench, flow: Flow) -> None:
+    flow.declare("others")
+    flow.control.set_limit("client:a", concurrency=2, rate=None)
+    for number in range(3):
+        flow.publish("a", number, limits=["client:a"])
+        flow.publish("a", number, limits=["client:a"], queue="others")
+    one, other = bench.read("tasks", prefetch=10), bench.read("others", prefetch=10)
+    one.wait_for(2)
+    _idle(one, other)
+    first = len(other.got)
+    for message in one.got:
+        message.ack()
+
+    other.drain_until(lambda: one.drain(0.01) or len(one.got) + len(other.got) == 4)
+    _idle(one, other)
+    assert (first, len(one.got) + len(other.got)) == (0, 4)
+
+
+def test_a_free_slot_is_not_kept_for_a_queue_that_nobody_reads(bench: Bench, flow: Flow) -> None:
+    flow.declare("abandoned")
+    flow.control.set_limit("client:a", concurrency=1, rate=None)
+    flow.publish("a", "stopped", limits=["client:a"], queue="abandoned")
+    flow.publish("a", 0, 1, 2, limits=["client:a"])
+    reading, last = bench.read(prefetch=10), bench.read("abandoned", prefetch=10)
+    reading.wait_for(1)
+    _idle(last)
+    last.channel.close()
+
+    for number in range(3):
+        reading.wait_for(number + 1)[number].ack()
+    assert reading.bodies == [0, 1, 2]
+
+
+def test_ten_thousand_paused_messages_cost_others_nothing(bench: Bench, flow: Flow) -> None:
+    channel, flow_header = bench.channel(), {"key": "a", "limits": ["client:a"]}
+    flow.control.pause("client:a", "ops")
+    for _ in range(20):
+        channel.settle([Outgoing("work", "tasks", '"a"', headers={"x-flow": flow_header})] * 500, [])
+    reading = bench.read(prefetch=10)
+    flow.publish("b", "b", limits=["client:b"])
+    reading.wait_for(1)[0].ack()
+    reading.drain(0.02)
+
+    before = _commands(bench)
+    for number in range(20):
+        flow.publish("b", number, limits=["client:b"])
+        reading.wait_for(number + 2)[-1].ack()
+    cost = _commands(bench) - before
+    flow.control.resume("client:a")
+    while len(reading.got) < 10_021:
+        for message in reading.drain(1):
+            message.ack()
+    reading.drain_until(lambda: bench.left() == 0)
+
+    assert reading.bodies.count("a") == 10_000
+    assert cost < 20 * 100  # including those of the connections that publish
+    assert not flow.keys_at_rest
+
+
+def test_ten_thousand_limits_of_messages_that_a_pause_stops_come_back(bench: Bench, flow: Flow) -> None:
+    channel = bench.channel()
+    flow.control.pause("client:a", "ops")
+    for page in range(20):
+        names = [f"key:{page}-{number}" for number in range(500)]
+        headers = [{"x-flow": {"key": "a", "limits": ["client:a", [name, {"concurrency": 1}]]}} for name in names]
+        channel.settle([Outgoing("work", "tasks", '"a"', headers=each) for each in headers], [])
+    reading = bench.read(prefetch=100)
+    flow.publish("b", "b", limits=["client:b"])
+    reading.wait_for(1)[0].ack()
+    flow.control.resume("client:a")
+
+    while len(reading.got) < 10_001:
+        for message in reading.drain(1):
+            message.ack()
+    reading.drain_until(lambda: bench.left() == 0)
+    reading.drain_until(lambda: not flow.keys_at_rest)
+
+
+def _commands(bench: Bench) -> int:
+    return sum(row["calls"] for row in bench.redis.info("commandstats").values())

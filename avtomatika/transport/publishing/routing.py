@@ -109,7 +109,7 @@ class Router:
         """Return the key of *queue*'s stream for *priority*, announcing a new priority to consumers, and that the
         queue is taken in turns if the fairness key or the limits in *headers* require it."""
         flow = headers.get(envelope.FLOW_HEADER)
-        if flow is not None and self._turns.get(queue, "") is not None:
+        if isinstance(flow, Mapping) and self._turns.get(queue, "") is not None:
             self._take_turns(queue, flow)
         return self._streams.get((queue, priority)) or self._open(queue, level_of(priority))
 
@@ -145,7 +145,8 @@ class Router:
 
     def _take_turns(self, queue: str, flow: Mapping[str, Any]) -> None:
         key = str(flow.get("key", ""))
-        has_values = any(not isinstance(limit, str) for limit in flow.get("limits", ()))
+        limits = flow.get("limits")
+        has_values = isinstance(limits, list | tuple) and not all(isinstance(limit, str) for limit in limits)
         if has_values or self._turns.get(queue) != key:
             keys = [self.keys.queues, self.keys.bell, self.keys.limits]
             answer = self._server.run(Call(TAKE_TURNS, keys, [queue, key, int(has_values)]))
