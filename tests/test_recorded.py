@@ -292,3 +292,27 @@ def test_signals_arrive_again_with_their_data() -> None:
     assert replay(recording_of(both), [bp]).result == both.result == [{"n": 1}, {"n": 2}]
     assert replay(recording_of(one), [bp]).result == one.result == [{"n": 1}, {"n": 1}]
     assert replayed_steps(one) == recorded_steps(recording_of(one))
+
+
+@pytest.mark.parametrize(
+    "policy", [{}, {"max_failures": 2}, {"on_failure": "finish_all"}, {"first_success": True}], ids=str
+)
+def test_child_branches_run_again_as_they_ended(policy: dict[str, Any]) -> None:
+    bp = Blueprint(name="crowd")
+
+    @bp.handler(is_start=True)
+    def start(actions: Any) -> None:
+        actions.dispatch_parallel([{"blueprint": "inner"}, {"type": "part"}, {"blueprint": "inner"}], "count", **policy)
+
+    @bp.aggregator(is_end=True)
+    def count(aggregation_results: dict[str, Any]) -> Any:
+        return [each["status"] for each in aggregation_results.values()]
+
+    ended = run(bp, skills=SKILLS | {"part": PermanentError("no")}, blueprints=[inner()])
+    recording = recording_of(ended)
+
+    again = replay(recording, [bp, inner()])
+
+    assert replayed_steps(again) == recorded_steps(recording)
+    assert (again.status, again.result) == (ended.status, ended.result)
+    assert [child.status for child in again.children] == [child.status for child in ended.children]

@@ -132,7 +132,7 @@ class Job(JobSummary):
     branches: Annotated[FanOutProgress | None, "of the fan-out that the job waits for"]
     waiting_for: Annotated[JobWait | None, "a timer, an approval, a signal or a child job; null for tasks"]
     decision: Annotated[str | None, "the decision on the approval, until the job resumes"]
-    children: Annotated[list[str], "ids of the last 100 child jobs; the history has all"]
+    children: Annotated[list[str], "ids of the last 100 child jobs; all have the label `parent`"]
     initial_data: dict[str, Any]
     state_history: Annotated[dict[str, Any], "what results left, merged"]
 

@@ -10,7 +10,7 @@ from avtomatika.store import Store
 
 from ..support.history_replay import replay
 
-#: Events that occur at most once in a job of the fault-injection tests.
+#: Events that occur at most once in a job of the fault-injection tests, besides those of branches.
 _ONCE = {"branches_joined", "timer_set", "timer_fired", "approved", "child_started", "child_finished"}
 _ENDS = {"job_finished", "job_failed", "job_cancelled", "job_error"}
 
@@ -56,7 +56,7 @@ def _repeated(history: Sequence[RecordedEntry], states: Sequence[str]) -> list[s
     own = [entry for entry in entries if not entry.event_type.startswith("webhook_")]  # these follow the end
     if len(ends) != 1 or own[-1].event_type not in _ENDS:
         found.append(f"ends {ends}")
-    once = Counter(entry.event_type for entry in entries if entry.event_type in _ONCE)
+    once = Counter(entry.event_type for entry in entries if entry.event_type in _ONCE and entry.task_id is None)
     found += [f"{count} times {event_type}" for event_type, count in once.items() if count > 1]
     answers = Counter(entry.task_id for entry in entries if entry.event_type in ("task_succeeded", "branch_finished"))
     found += [f"{count} results of {task} were taken" for task, count in answers.items() if count > 1]

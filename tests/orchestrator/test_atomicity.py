@@ -138,7 +138,8 @@ def family() -> tuple[Blueprint, Blueprint]:
 
     @parent.handler(may_go_to=["ask"])
     def split(actions: Any) -> None:
-        actions.dispatch_parallel([{"task_type": "dig"}, {"task_type": "dig"}], aggregate_into="ask")
+        tasks = [{"task_type": "dig"}, {"task_type": "dig"}, {"blueprint": "child"}, {"blueprint": "child"}]
+        actions.dispatch_parallel(tasks, aggregate_into="ask")
 
     @parent.aggregator()
     def ask(actions: Any) -> None:

@@ -18,6 +18,8 @@ from .tasks import given
 
 #: Maximum nesting depth of child jobs.
 MAX_DEPTH = 10
+#: The label of child jobs, by which they are listed: the id of their parent.
+PARENT_LABEL = "parent"
 #: Maximum number of children whose ids a job keeps.
 _MOST_CHILDREN = 100
 
@@ -56,7 +58,7 @@ def _fault_of(job: Job, child: RunBlueprint, rules: Rules) -> dict[str, Json] | 
         return error("UNKNOWN_BLUEPRINT", message)
     if _depth(job) > MAX_DEPTH:
         return error("TOO_DEEP", f"child jobs are nested at most {MAX_DEPTH} deep")
-    if len({**job.labels, **child.labels}) > MOST_LABELS:
+    if len(_labels(job, child)) > MOST_LABELS:
         return error("INVALID_LABELS", f"run_blueprint({child.name!r}): a job has at most {MOST_LABELS} labels")
     try:
         check_input(rules.plans[child.name], child.initial_data)
@@ -73,7 +75,7 @@ def first_step(
         initial_data=child.initial_data,
         priority=given(child.priority, job.priority),
         fairness_key=job.fairness_key,
-        labels={**job.labels, **child.labels},
+        labels=_labels(job, child),
         execution_timeout_seconds=child.time_limit_seconds,
         traceparent=job.traceparent,
     )
@@ -89,6 +91,10 @@ def first_step_of_branch(plan: Plan, job: Job, branch: Task, rules: Rules) -> St
 def with_children(job: Job, *child_ids: str) -> Job:
     """Return *job* with the ids of further children."""
     return job.evolve(children=(*job.children, *child_ids)[-_MOST_CHILDREN:])
+
+
+def _labels(job: Job, child: RunBlueprint) -> dict[str, str]:
+    return {**job.labels, PARENT_LABEL: job.id, **child.labels}
 
 
 def _depth(job: Job) -> int:

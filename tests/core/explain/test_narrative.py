@@ -35,6 +35,14 @@ ERROR = {"code": "TRANSIENT_ERROR", "message": "the codec crashed"}
             HistoryEntry("decision_made", "a", data={"by": "ada", "decision": "approved", "comment": "fine"}),
             "ada decided 'approved': fine",
         ),
+        (
+            HistoryEntry("child_started", "a", "j.1.7", 1, data={"child_id": "j-1-7", "blueprint": "thumb"}),
+            "Started child job j-1-7 (branch 7)",
+        ),
+        (
+            HistoryEntry("branches_joined", "a", data={"branches": 9, "failed": 2, "go_to": "b"}),
+            "All branches have ended, 2 of them failed; next state: b",
+        ),
         (HistoryEntry("job_cancelled", data={"by": "ops"}), "The job was cancelled by ops"),
         (HistoryEntry("plan_changed", data={}), "Plan changed"),
     ],

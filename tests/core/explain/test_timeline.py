@@ -56,6 +56,17 @@ def test_a_failed_attempt_is_followed_by_its_back_off() -> None:
     assert found[3:] == [("failed", 1020, 1100), ("waiting", 1100, 2100), ("running", 2100, 2500)]
 
 
+def test_a_child_that_is_a_branch_has_its_own_row() -> None:
+    entries = recorded(
+        CREATED,
+        ENTERED,
+        task("child_started", 1010, branch=1, blueprint="thumb", child_id="g0-1-1-1"),
+        task("branch_finished", 1500, branch=1),
+    )
+
+    assert bars(timeline(entries, now_ms=2000, has_ended=False))[1:] == [("thumb 1", [("done", 1010, 1500)])]
+
+
 def test_a_question_lasts_until_its_decision() -> None:
     entries = recorded(
         CREATED,

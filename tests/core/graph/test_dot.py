@@ -124,3 +124,17 @@ def test_long_conditions_are_cut() -> None:
 
 def made_by_hand(*states: StatePlan) -> Plan:
     return Plan("shop", "00000000", states[0].name, {state.name: state for state in states}, bindings=())
+
+
+def test_shows_the_blueprints_of_child_branches() -> None:
+    bp = Blueprint("album")
+
+    @bp.handler(is_start=True)
+    def split(actions: Any) -> None:
+        actions.run_blueprints([{"blueprint": "thumb"}, {"blueprint": "poster"}], aggregate_into="collect")
+
+    @bp.aggregator(is_end=True)
+    def collect() -> None: ...
+
+    assert {"runs: poster, thumb", "collects branches"} <= set(texts(dot(bp.plan)))
+    assert "task: chosen at run time" not in texts(dot(bp.plan))

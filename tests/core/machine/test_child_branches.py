@@ -110,7 +110,8 @@ class TestChildren:
         ended = ran({"sizes": [1, 2], "child": options}, {"resize": NEVER_TAKEN})
 
         child = ended.children[0].job
-        assert (child.priority, child.labels, child.execution_timeout_seconds) == (7, {"part": "a"}, 60)
+        assert (child.priority, child.execution_timeout_seconds) == (7, 60)
+        assert child.labels == {"parent": "test-1", "part": "a"}
         assert (ended.status, child.status) == ("failed", "failed")
         assert ended.error is not None
         assert ended.error["code"] == "DEADLINE_EXCEEDED"
@@ -128,7 +129,8 @@ class TestChildren:
 
         child = run(bp, skills={"resize": NEVER_TAKEN}, blueprints=[thumb()]).children[0].job
 
-        assert (child.priority, child.labels, child.execution_timeout_seconds) == (3, {"part": "b"}, 60)
+        assert (child.priority, child.execution_timeout_seconds) == (3, 60)
+        assert child.labels == {"parent": "test-1", "part": "b"}
 
     @pytest.mark.parametrize("count", [CHUNK, CHUNK + 1, 2 * CHUNK + 10])
     def test_many_are_started_in_chunks(self, count: int) -> None:
