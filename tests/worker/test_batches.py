@@ -441,7 +441,9 @@ def test_a_stopped_worker_requeues_what_it_collects(
     first = make_worker(script, REDIS_URL=redis_url, WORKER_DRAIN_TIMEOUT="500")
     office.give(*[{"n": n, "runs": str(tmp_path / "runs")} for n in range(3)])
     with redis.Redis.from_url(redis_url) as server:
-        wait_until(lambda: [each["pending"] for each in server.xinfo_groups("{avt.g0}:q:work:0")] == [3], DEADLINE_SECONDS)
+        wait_until(
+            lambda: [each["pending"] for each in server.xinfo_groups("{avt.g0}:q:work:0")] == [3], DEADLINE_SECONDS
+        )
 
     assert first.end() == 0
     assert [delivery.deliveries for delivery in office.take("work", 3)] == [1, 1, 1]

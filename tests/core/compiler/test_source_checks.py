@@ -100,7 +100,7 @@ WRONG = {
     'actions.dispatch_parallel([{"type": "t", "transitions": {"failure": "nowhere"}}], "gather")': "unknown state",
     'actions.dispatch_parallel([{"task_type": "t"}], "gather", on_failure="finish")': "on_failure must be one of",
     'actions.dispatch_parallel([{"task_type": "t"}], "gather", max_failure=1)': "did you mean 'max_failures'",
-    'actions.dispatch_parallel([{"blueprint": "b", "params": {}}], "gather")': "child of dispatch_parallel has no 'params'",
+    'actions.dispatch_parallel([{"blueprint": "b", "params": {}}], "gather")': "dispatch_parallel has no 'params'",
     'actions.run_blueprints([{"blueprint": "b", "prio": 1}], "gather")': "did you mean 'priority'",
     'actions.run_blueprints([{"task_type": "t"}], "gather")': "a child of run_blueprints has no 'task_type'",
     'actions.run_blueprints([{"blueprint": "b", "transitions": {"timeout": "done"}}], "gather")': "outcome 'timeout'",
