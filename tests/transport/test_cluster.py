@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,8 +16,11 @@ from avtomatika import broker
 from avtomatika.transport import RedisClient, connect
 from avtomatika.transport.keys import PREFIX
 
+from ..support.certificates import make_certificates
 from ..support.cluster import Cluster
 from ..support.servers import IS_CLUSTER
+from ..support.tcp_proxy import TcpProxy
+from ..support.waiting import wait_until
 
 pytestmark = pytest.mark.skipif(IS_CLUSTER, reason="its servers form clusters of their own")
 QUEUE = Queue("photos", Exchange("media"), routing_key="photo")
@@ -81,6 +86,27 @@ def test_what_a_cluster_cannot_do_is_refused(url: str, prefix: str, reason: str)
         pytest.raises(ValueError, match=reason),
     ):
         connection.connect()
+
+
+def test_nodes_are_reached_by_tls_as_a_user(make_server: Callable[..., Any], tmp_path: Path) -> None:
+    server, folder = make_server(**{"cluster-enabled": "yes"}), make_certificates(tmp_path)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(folder / "host.pem", folder / "host.key")
+    with redis.Redis.from_url(server.url) as admin, TcpProxy(server.port, tls=context) as proxy:
+        admin.execute_command("CLUSTER ADDSLOTSRANGE", 0, 16383)
+        admin.config_set("cluster-announce-port", proxy.port)
+        admin.config_set("cluster-announce-hostname", "localhost")
+        admin.config_set("cluster-preferred-endpoint-type", "hostname")
+        admin.execute_command("ACL", "SETUSER", "shop", "on", ">pw", "~{avt.g0}:*", "+@all", "-@admin", "-@dangerous")
+        wait_until(lambda: admin.execute_command("CLUSTER INFO")["cluster_state"] == "ok", 10, "the slots are served")
+        url = f"rediss+cluster://shop:pw@localhost:{proxy.port}?ssl_ca_certs={folder / 'ca.pem'}"
+
+        with broker.connect(url) as connection:
+            broker.declare_tasks(connection, ["encode"])
+        with pytest.raises(redis.ConnectionError), connect(url.replace("localhost", "127.0.0.1")) as client:
+            client.ping()
+
+        assert admin.hexists(f"{PREFIX}queues", "encode")
 
 
 def test_an_unreachable_cluster_is_named_without_its_password() -> None:
