@@ -17,6 +17,7 @@ from celery import chord, group
 from celery.exceptions import TaskRevokedError
 from kombu import pools
 
+from ..support.cluster import Cluster
 from ..support.processes import Process
 from ..support.servers import IS_CLUSTER
 
@@ -25,12 +26,12 @@ LIMIT_SECONDS = 20
 
 
 class Fleet:
-    """A Celery application on one server, and its workers."""
+    """A Celery application on one server, and its workers; *broker* is another address for its messages."""
 
-    def __init__(self, url: str, folder: Path, stack: ExitStack) -> None:
+    def __init__(self, url: str, folder: Path, stack: ExitStack, *, broker: str | None = None) -> None:
         self.redis = stack.enter_context(redis.Redis.from_url(url, decode_responses=True))
         self.env = {
-            "CELERY_BROKER": url,
+            "CELERY_BROKER": broker or url,
             "CELERY_RESULTS": url if IS_CLUSTER else url.removesuffix("0") + "1",
             "PYTHONPATH": str(HERE),
         }
@@ -103,6 +104,21 @@ def test_a_worker_runs_tasks_chains_groups_and_chords(fleet: Fleet, pool: str) -
     assert group(add.s(n, n) for n in range(5)).delay().get(timeout=5) == [0, 2, 4, 6, 8]
     assert chord((add.s(n, n) for n in range(5)), total.s()).delay().get(timeout=5) == 20
     fleet.until(lambda: fleet.redis.xlen("{avt.g0}:q:celery:0") == 0)
+
+
+@pytest.mark.skipif(IS_CLUSTER, reason="Celery's result backend keeps a chord in several slots")
+def test_a_chord_runs_on_a_cluster(redis_url: str, make_server: Callable[..., Any], tmp_path: Path) -> None:
+    cluster = Cluster(make_server, primaries=3)
+    with ExitStack() as stack:
+        fleet = Fleet(redis_url, tmp_path, stack, broker=cluster.kombu_url)
+        fleet.start("threads", concurrency=2)
+        add, late, total = fleet.tasks.add, fleet.tasks.late, fleet.tasks.total
+
+        ended = chord((add.s(n, n) for n in range(5)), total.s()).delay().get(timeout=LIMIT_SECONDS)
+        delayed = late.delay(7).get(timeout=LIMIT_SECONDS)
+
+        assert (ended, delayed) == (20, 7)
+        assert not fleet.redis.exists("{avt.g0}:queues")
 
 
 @pytest.mark.faults
