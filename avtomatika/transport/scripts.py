@@ -85,7 +85,7 @@ SETTLE = load_script("settle", *_LEASE, "ttl")
 SET_LIMITS = load_script("set_limits")
 TAKE = load_script("take", *_LEASE, "entry", "read")
 #: The same for queues in turns.
-TAKE_IN_TURNS = load_script("take", *_LEASE, "entry", "read", "admit")
+TAKE_IN_TURNS = load_script("take", *_LEASE, "entry", "read", "waiting", "admit")
 TAKE_TURNS = load_script("take_turns")
 TOUCH_QUEUES = load_script("touch_queues")
 UNBIND = load_script("unbind")

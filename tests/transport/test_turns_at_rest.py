@@ -259,3 +259,12 @@ def test_a_message_with_an_unreadable_header_has_no_key_and_no_limits(bench: Ben
 
     reading.drain_until(lambda: not bench.left())
     assert bench.dead_reasons() == ["malformed"]
+
+
+def test_a_message_that_another_program_deleted_frees_its_slot(bench: Bench, flow: Flow) -> None:
+    reading = _hold_first(bench, flow)
+    bench.redis.xdel(*reading.got[0].delivery_tag.split("/"))
+    bench.redis.delete(flow.router.keys.beat)
+    bench.beat()
+
+    assert reading.wait_for(2, seconds=10 * LEASE_SECONDS)[1].payload == 1

@@ -79,6 +79,16 @@ local function claim_of(stream, names)
   return nil, '0-0'
 end
 
+-- Releases slots of entries that another program deleted.
+for place = 1, streams do
+  local base = string.sub(KEYS[3 + place], 1, -2)
+  local fields = kind_of(base .. 'held') == 'hash' and redis.call('HRANDFIELD', base .. 'held', 10) or {}
+  for _, field in ipairs(fields) do
+    local stream, id = base .. string.sub(field, 1, 1), string.sub(field, 2)
+    if not redis.pcall('XRANGE', stream, id, id)[1] then release(stream, {id}) end
+  end
+end
+
 local steps = 200  -- limit per call, at ten pending entries each
 for place = 1, streams do
   local stream, cursor = KEYS[3 + place], answer[1 + place]

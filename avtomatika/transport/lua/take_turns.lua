@@ -6,7 +6,8 @@
 
 local traits = redis.call('HGET', KEYS[1], ARGV[1])
 if not traits then return 0 end
-if string.find(traits, 'w', 1, true) or not string.find(traits, 'x', 1, true) then return 2 end
+if string.find(traits, 'w', 1, true) then return 2 end
+if not string.find(traits, 'x', 1, true) then return 1 end
 local first = redis.call('HGET', KEYS[3], ARGV[1] .. '\tkey')
 if ARGV[3] == '0' and first == ARGV[2] then return 1 end
 expect('stream', KEYS[2])
