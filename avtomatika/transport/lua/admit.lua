@@ -19,9 +19,9 @@ end
 local function setting_of(room, limit)
   local known = settings[limit.name]
   if known == nil then
-    local text = uses.limits and redis.call('HGET', room.prefix .. 'flow:limits', limit.name)
-    local is_json, values = text and pcall(cjson.decode, text)
-    known = is_json and values or false
+    known = uses.limits and redis.call('HGET', room.prefix .. 'flow:limits', limit.name) or false
+    if known then known = select(2, pcall(cjson.decode, known)) end
+    if type(known) ~= 'table' then known = false end  -- another program wrote it
     settings[limit.name] = known
   end
   return known or limit.own
