@@ -118,6 +118,7 @@ class FanOutProgress(TypedDict):
     total: int
     sent: Annotated[int, "dispatched so far"]
     left: Annotated[int, "unfinished"]
+    failed: Annotated[int, "failed, and joined like the others"]
 
 
 @final

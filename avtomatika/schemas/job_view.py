@@ -32,8 +32,8 @@ class JobView:
     @property
     def branches(self) -> dict[str, Json] | None:
         """The progress of a fan-out."""
-        of = self.job.fan_out
-        return None if of is None else {"total": of.size, "sent": of.sent, "left": self.live_state.branches_left}
+        of, left = self.job.fan_out, self.live_state.branches_left
+        return None if of is None else {"total": of.size, "sent": of.sent, "left": left, "failed": of.failed or 0}
 
     @property
     def latest(self) -> TaskProgress:

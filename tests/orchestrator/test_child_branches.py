@@ -119,6 +119,30 @@ def test_a_child_counts_where_every_worker_has_a_token(stage: Callable[..., Stag
     assert house.turn_until_status(begin(house, "done"), "finished").result == [["success", 0]]
 
 
+def test_each_child_has_its_own_large_data(stage: Callable[..., Stage]) -> None:
+    bp = Blueprint("heavy")
+    texts = ["a" * 20_000, "b" * 30_000]
+
+    @bp.handler(is_start=True)
+    def start(actions: Any) -> None:
+        data = [{"n": n, "ending": "done", "text": text, "more": text} for n, text in enumerate(texts)]
+        actions.run_blueprints([{"blueprint": "nap", "initial_data": each} for each in data], "collect")
+
+    @bp.aggregator(is_end=True)
+    def collect(aggregation_results: dict[str, Any]) -> None: ...
+
+    house = stage(bp, nap())
+    house.orchestrator()
+    job_id = house.create(bp)
+    house.turn_until_status(job_id, "finished")
+
+    children = [house.job(f"{job_id}-1-{number}") for number in (1, 2)]
+
+    assert [(child.initial_data["text"], child.initial_data["more"]) for child in children] == [
+        (text, text) for text in texts
+    ]
+
+
 @pytest.mark.parametrize("count", [3, 1201])
 def test_cancelling_a_job_cancels_its_children_some_at_a_time(home: Callable[..., Stage], count: int) -> None:
     house = home()

@@ -85,8 +85,8 @@ def test_a_fan_out_shows_how_many_branches_were_sent_and_are_left(house: Stage, 
     house.turn_until(lambda: house.store.live_state(house.job(job_id)).branches_left == 1197)
 
     assert (before["status"], before["tasks"]) == ("waiting_for_parallel", [])
-    assert before["branches"] == {"total": 1200, "sent": 1200, "left": 1200}
-    assert ask(job_id)["branches"] == {"total": 1200, "sent": 1200, "left": 1197}
+    assert before["branches"] == {"total": 1200, "sent": 1200, "left": 1200, "failed": 0}
+    assert ask(job_id)["branches"] == {"total": 1200, "sent": 1200, "left": 1197, "failed": 0}
 
 
 def test_what_was_a_fan_out_shows_no_branches_any_more(house: Stage, ask: Ask) -> None:

@@ -103,7 +103,9 @@ class _JobExplanation(Explanation):
         text = f"{left} of {count(of.size, 'branch', 'branches')} have not ended; then {of.aggregator!r} runs."
         if of.sent < of.size:
             text += f" {of.sent} of the tasks have been sent; the others are sent as branches end."
-        yield self.reason("branches_left", text, total=of.size, sent=of.sent, left=left)
+        if of.failed:
+            text += f" {of.failed} have failed, and {of.max_failures or 0} may."
+        yield self.reason("branches_left", text, total=of.size, sent=of.sent, left=left, failed=of.failed or 0)
         shown: set[tuple[str, str | None]] = set()
         for task in self.job.tasks.values():
             progress = self.facts.live_state.in_flight.get(task.id)
