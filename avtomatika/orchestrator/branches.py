@@ -14,7 +14,7 @@ from .step_counts import StepCounts
 from .unit_of_work import ReceivedEvent
 
 #: Children of one fan-out that are cancelled in one round trip.
-_CANCELLED_AT_ONCE = 500
+_CANCELLED_AT_ONCE = 100
 
 
 def finish_branches(

@@ -156,6 +156,28 @@ def test_cancelling_a_job_cancels_its_children_some_at_a_time(home: Callable[...
     assert children(house, job_id, count)[-1] == "finished"
 
 
+def test_children_of_children_are_cancelled_too(stage: Callable[..., Stage]) -> None:
+    bp = Blueprint("clan")
+
+    @bp.handler(is_start=True)
+    def start(actions: Any) -> None:
+        data = {"endings": ["never", "never"]}
+        actions.run_blueprints([{"blueprint": "family", "initial_data": data} for _ in range(2)], "collect")
+
+    @bp.aggregator(is_end=True)
+    def collect(aggregation_results: dict[str, Any]) -> None: ...
+
+    house = stage(bp, family(), nap())
+    house.orchestrator()
+    job_id = house.create(bp)
+    everyone = [f"{job_id}-1-{child}{suffix}" for child in (1, 2) for suffix in ("", "-1-1", "-1-2")]
+    house.turn_until(lambda: all(house.store.load_many(everyone)))
+
+    house.store.signal(house.job(job_id), "cancel", by="me")
+
+    house.turn_until(lambda: {str(job and job.status) for job in house.store.load_many(everyone)} == {"cancelled"})
+
+
 def test_a_failure_cancels_the_other_children(home: Callable[..., Stage]) -> None:
     house = home()
     job_id = begin(house, "never", "failed", "never")

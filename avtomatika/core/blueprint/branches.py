@@ -48,9 +48,8 @@ def child_job(action: str, given: Mapping[str, object]) -> RunBlueprint:
 
 
 def fan_out(action: str, items: object, aggregate_into: object, policy: tuple[object, ...], keys: Keys) -> FanOut:
-    """Return the fan-out of *items*; *policy* are the arguments ``on_failure``, ``max_failures``, ``first_success`` and
-    ``max_concurrency``.
-    The keys of an item are the second of *keys* for a child job, else the first."""
+    """Return the fan-out of *items*, whose keys are the second of *keys* for a child job, else the first. *policy* are
+    the arguments ``on_failure``, ``max_failures``, ``first_success`` and ``max_concurrency``."""
     only_children = action == "run_blueprints"
     plural = "blueprints" if only_children else "tasks"
     aggregator = arguments.name(aggregate_into, f"{action}: aggregate_into")
