@@ -56,12 +56,9 @@ TASK_SECONDS = _seconds("task", "Durations of these tasks, as workers report the
 TASK_RETRIES = _counter("task_retries", "Failed tasks that get another attempt", "skill")
 TAKEOVERS = _counter("plan_takeovers", "Plans taken over because no orchestrator served them")
 WORKER_TASKS = _counter("worker_tasks", "Attempts of tasks that the worker completed", "skill", "outcome")
+_SIZES = [1 << power for power in range(10)]
 BATCH_SIZE = Histogram(
-    "avtomatika_worker_batch_tasks",
-    "Tasks in each call of a skill with batches",
-    ("skill",),
-    buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512),
-    registry=REGISTRY,
+    "avtomatika_worker_batch_tasks", "Tasks in a batch", ["skill"], buckets=_SIZES, registry=REGISTRY
 )
 LINK_SWITCHES = _counter("worker_link_switches", "Failovers of the worker to another address")
 FILES = _counter("worker_files", "Files that tasks downloaded and uploaded", "direction")

@@ -3,7 +3,7 @@
 Nothing is resolved before a command runs, so that ``--help`` works anywhere.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import update_wrapper
 from typing import Any, TypeVar
 
@@ -48,6 +48,20 @@ def api_command(group: click.Group, name: str | None = None) -> Callable[[C], cl
         added = group.command(name)(json_option(pass_api(command)))
         added.params = [*added.params[3:], *added.params[:3]]  # the common options after its own
         return added
+
+    return decorate
+
+
+def each_command(group: click.Group, argument: str) -> Callable[[Callable[[Client, str], str]], click.Command]:
+    """Add a command to *group* that is called for each of its arguments, and prints what it returns about it."""
+
+    def decorate(command: Callable[[Client, str], str]) -> click.Command:
+        def run(api: Client, names: Sequence[str]) -> None:
+            for name in names:
+                click.echo(f"{name} {command(api, name)}")
+
+        each = pass_api(update_wrapper(run, command))
+        return group.command()(click.argument("names", metavar=f"{argument}...", nargs=-1, required=True)(each))
 
     return decorate
 

@@ -1,12 +1,10 @@
 """``avtomatika dead-letters``: list, inspect, requeue and delete dead-lettered messages."""
 
-from collections.abc import Sequence
-
 import click
 
 from avtomatika.client import Client
 
-from .api import api_command, api_options, pass_api
+from .api import api_command, api_options, each_command
 from .output import filter_option, print_fields, print_table
 
 _COLUMNS = ("id", "kind", "job_id", "reason", "deliveries", "at")
@@ -33,25 +31,18 @@ def show(api: Client, letter_id: str, as_json: bool) -> None:
     print_fields(api.dead_letter(letter_id), as_json=as_json)
 
 
-@command.command()
-@click.argument("letter_ids", nargs=-1, required=True)
-@pass_api
-def requeue(api: Client, letter_ids: Sequence[str]) -> None:
+@each_command(command, "LETTER_ID")
+def requeue(api: Client, letter_id: str) -> str:
     """Move dead letters back to their queues.
 
     Their delivery count restarts at 0. Jobs quarantined because of one stay so until
     `avtomatika jobs retry`.
     """
-    for letter_id in letter_ids:
-        letter = api.requeue_dead_letter(letter_id)
-        click.echo(f"{letter_id} requeued to {letter['queue']}")
+    return f"requeued to {api.requeue_dead_letter(letter_id)['queue']}"
 
 
-@command.command()
-@click.argument("letter_ids", nargs=-1, required=True)
-@pass_api
-def drop(api: Client, letter_ids: Sequence[str]) -> None:
+@each_command(command, "LETTER_ID")
+def drop(api: Client, letter_id: str) -> str:
     """Delete dead letters."""
-    for letter_id in letter_ids:
-        api.drop_dead_letter(letter_id)
-        click.echo(f"{letter_id} deleted")
+    api.drop_dead_letter(letter_id)
+    return "deleted"

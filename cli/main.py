@@ -41,7 +41,7 @@ _COMMANDS = {
     "queues": "List, inspect, pause and purge queues.",
     "dead-letters": "List, inspect, requeue and delete dead letters.",
     "schedules": "List, add, run, pause and backfill schedules.",
-    "workers": "List, drain and resume workers.",
+    "workers": "List, drain and revoke workers.",
     "status": "Show what happens now, and what is wrong.",
     "top": "Show queues, workers and slow jobs, live.",
     "tokens": "Generate, hash and check tokens of workers and clients.",

@@ -149,8 +149,8 @@ def _attached(
     url, objects, archive = str(settings.redis_url), _objects(), open_archive(settings.history_database_uri)
     values = None if objects is None else JobValues(objects, limit=settings.max_inline_bytes)
     cleanup = cleanup_rules(objects)
-    limits = {"max_connections": settings.redis_max_connections, **settings.delivery}
-    connection = stack.enter_context(broker.connect(url, prefix=settings.key_prefix, **limits))
+    limits = {"max_connections": settings.redis_max_connections, "prefix": settings.key_prefix, **settings.delivery}
+    connection = stack.enter_context(broker.connect(url, **limits))
     broker.declare(connection, [blueprint.plan for blueprint in blueprints])
     queues = [*queues, TIMERS, WORKERS, REQUESTS, *settings.celery_tasks, *([REPLIES] if settings.celery_tasks else ())]
     consumer = stack.enter_context(closing(broker.Consumer(connection, queues, prefetch=_PREFETCH)))
@@ -178,10 +178,7 @@ def _attached(
         sweeper=Sweeper(server, router, keeps_jobs=archive is not None),
         runner=HandlerRunner(timeout_seconds=settings.handler_timeout_seconds),
         services=HandlerServices(
-            client_of=client_of(Clients(**settings.client_tokens)),
-            data=RedisData(server),
-            files_of=partial(files_for, objects),
-            values=values,
+            client_of(Clients(**settings.client_tokens)), RedisData(server), partial(files_for, objects), values
         ),
         take_over_seconds=settings.plan_takeover_seconds,
         rules=Rules(settings.max_transitions_per_job, settings.job_max_retries),

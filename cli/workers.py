@@ -1,4 +1,4 @@
-"""``avtomatika workers``: list, show, drain and resume workers."""
+"""``avtomatika workers``: list, show, drain and revoke workers."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,7 +8,7 @@ import click
 from avtomatika.client import Client
 from avtomatika.core.explain.reason import span
 
-from .api import api_command, api_options, pass_api
+from .api import api_command, api_options, each_command
 from .output import print_fields, print_table
 
 #: Tasks that are named in a row.
@@ -20,7 +20,7 @@ _COLUMNS = ("id", "status", "load", "now", "skills", "links", "version", "last_h
 @click.group("workers")
 @api_options
 def command() -> None:
-    """List, drain and resume workers."""
+    """List, drain and revoke workers."""
 
 
 @api_command(command, "list")
@@ -41,28 +41,40 @@ def show(api: Client, worker_id: str, as_json: bool) -> None:
         print_table([{**task, "running": _running(task)} for task in worker["tasks"]], _TASK_COLUMNS)
 
 
-@command.command()
-@click.argument("worker_ids", nargs=-1, required=True)
-@pass_api
-def drain(api: Client, worker_ids: Sequence[str]) -> None:
+@each_command(command, "WORKER_ID")
+def drain(api: Client, worker_id: str) -> str:
     """Let workers finish their tasks and take no new ones.
 
     They requeue tasks that they have not started, within seconds, and stay registered. They remain drained, also
     after a restart, until `avtomatika workers resume`, or for 30 days.
     """
-    for worker_id in worker_ids:
-        api.drain_worker(worker_id)
-        click.echo(f"{worker_id} is draining")
+    api.drain_worker(worker_id)
+    return "is draining"
 
 
-@command.command()
-@click.argument("worker_ids", nargs=-1, required=True)
-@pass_api
-def resume(api: Client, worker_ids: Sequence[str]) -> None:
+@each_command(command, "WORKER_ID")
+def resume(api: Client, worker_id: str) -> str:
     """Let drained workers take tasks again."""
-    for worker_id in worker_ids:
-        api.resume_worker(worker_id)
-        click.echo(f"{worker_id} is resumed")
+    api.resume_worker(worker_id)
+    return "is resumed"
+
+
+@each_command(command, "WORKER_ID")
+def revoke(api: Client, worker_id: str) -> str:
+    """Reject all requests, messages and results of workers.
+
+    Within two seconds, whatever their tokens, and until `avtomatika workers allow`. Their tasks are requeued when
+    their leases expire. Workers that are not running can be revoked, too.
+    """
+    api.revoke_worker(worker_id)
+    return "is revoked"
+
+
+@each_command(command, "WORKER_ID")
+def allow(api: Client, worker_id: str) -> str:
+    """Let revoked workers authenticate again, if their tokens are valid."""
+    api.allow_worker(worker_id)
+    return "is allowed"
 
 
 def _running(task: Mapping[str, Any]) -> str:

@@ -137,6 +137,8 @@ class _Connected:
     worker = _method(operator_operations.worker)
     drain_worker = _method(operator_operations.drain_worker)
     resume_worker = _method(operator_operations.resume_worker)
+    revoke_worker = _method(operator_operations.revoke_worker)
+    allow_worker = _method(operator_operations.allow_worker)
     queues = _method(operator_operations.queues)
     messages = _method(operator_operations.messages)
     purge = _method(operator_operations.purge)

@@ -29,6 +29,16 @@ def resume_worker(worker_id: str) -> Steps[None]:
     yield Request("POST", f"{_worker_path(worker_id)}/resume")
 
 
+def revoke_worker(worker_id: str) -> Steps[None]:
+    """Reject all requests, messages and results of a worker until it is allowed again. For operators."""
+    yield Request("POST", f"{_worker_path(worker_id)}/revoke")
+
+
+def allow_worker(worker_id: str) -> Steps[None]:
+    """Let a revoked worker authenticate again. For operators."""
+    yield Request("POST", f"{_worker_path(worker_id)}/allow")
+
+
 def queues() -> Steps[list[answers.QueueInfo]]:
     """List the queues and their message counts by name. For operators."""
     return json_items(answers.QueueInfo, "queues", Request("GET", "/api/v1/queues"))

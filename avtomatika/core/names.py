@@ -6,6 +6,8 @@ import re
 NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 #: Job ids; anything else could name another key of the server.
 JOB_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
+#: Prefix of the ids of revoked workers among the names of workers.toml; no name has it.
+REVOKED = "!"
 #: Maximum number of labels of a job.
 MOST_LABELS = 32
 

@@ -5,7 +5,7 @@ processes the version check of the commit decides.
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from time import monotonic
@@ -65,8 +65,7 @@ class Orchestrator:
         celery_tasks: Mapping[str, tuple[str, str]] | None = None,
         schedules_of_file: ReadFile = lambda: None,
     ) -> None:
-        self._consumer = consumer
-        self._store = store
+        self._consumer, self._store = consumer, store
         self._authenticator = MessageAuthenticator(consumer, store, skills_of_signer)
         self._notices = Notices(consumer=consumer, store=store)
         self._placement = Placement(consumer=consumer, store=store)
@@ -77,14 +76,7 @@ class Orchestrator:
         )
         self._forward = partial(forward, consumer, declare=self._plans.declare_missing)
         self._defer_or_quarantine = partial(defer_or_quarantine, consumer=consumer, store=store)
-        # All other queues have steps.
-        self._handlers: dict[str, Handle] = {
-            WORKERS: lambda found: self._notices.record(self._authenticator.notices(found)),
-            TIMERS: lambda found: self._forward(self._authenticator.due(found)),
-            REQUESTS: lambda found: self._task_requests.create(self._authenticator.requests(found)),
-            REPLIES: lambda found: self._forward(self._celery_tasks.results(found)),
-            **dict.fromkeys(celery_tasks or (), self._celery_tasks.dispatch),
-        }
+        self._handlers = self._handlers_of_queues(celery_tasks or ())
         self._runner = runner
         self._rules = replace(rules, plans={blueprint.name: blueprint.plan for blueprint in blueprints})
         self._services = services
@@ -107,6 +99,16 @@ class Orchestrator:
         self._stopping = False
         #: True if it stopped because too many handlers hang: only a new process gets rid of them.
         self.needs_restart = False
+
+    def _handlers_of_queues(self, celery_tasks: Iterable[str]) -> dict[str, Handle]:
+        """Return what handles the messages of each queue that has no steps."""
+        return {
+            WORKERS: lambda found: self._notices.record(self._authenticator.notices(found)),
+            TIMERS: lambda found: self._forward(self._authenticator.due(found)),
+            REQUESTS: lambda found: self._task_requests.create(self._authenticator.requests(found)),
+            REPLIES: lambda found: self._forward(self._celery_tasks.results(found)),
+            **dict.fromkeys(celery_tasks, self._celery_tasks.dispatch),
+        }
 
     def stop(self) -> None:
         """Consume nothing new, and return from :meth:`run` once work in flight is committed. For signal handlers."""

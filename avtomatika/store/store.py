@@ -79,10 +79,15 @@ class Store(JobWriter):
         *cache_bytes*. A step with a value above *max_inline_bytes* is refused. *max_retries* is the default of single
         tasks. Jobs that the server no longer has are read from *archive*. With *notifies*, operators are
         notified of jobs that wait for a person or are quarantined."""
-        options = {"job_ttl_ms": 1000 * job_ttl_seconds, "cleanups": cleanups, "max_inline_bytes": max_inline_bytes}
-        options["notifies"] = notifies
         keyring = keyring or Keyring(server)
-        super().__init__(server, router, keyring=keyring, max_bytes=max_job_bytes, cache_bytes=cache_bytes, **options)
+        limits = {"max_bytes": max_job_bytes, "cache_bytes": cache_bytes, "max_inline_bytes": max_inline_bytes}
+        options: dict[str, Any] = {
+            "job_ttl_ms": 1000 * job_ttl_seconds,
+            "cleanups": cleanups,
+            "notifies": notifies,
+            **limits,
+        }
+        super().__init__(server, router, keyring=keyring, **options)
         self.archive = archive
         self._group = group
         self._max_retries = max_retries
@@ -226,14 +231,11 @@ class Store(JobWriter):
         self, jobs: Sequence[Job], decision: str, *, by: str, comment: str | None = None, data: Json = None
     ) -> list[AvtomatikaError | None]:
         """As :meth:`decide` for each of *jobs*, in one round trip; return its error in its place."""
-        return self._run_routed(
-            self._router,
-            jobs,
-            lambda job: decide_call(
-                job, new_decision(job, decision, by=by, comment=comment, data=data), **self._routing
-            ),
-            decision_error,
-        )
+
+        def send(job: Job) -> Call:
+            return decide_call(job, new_decision(job, decision, by=by, comment=comment, data=data), **self._routing)
+
+        return self._run_routed(self._router, jobs, send, decision_error)
 
     @property
     def _routing(self) -> dict[str, Any]:
@@ -261,13 +263,7 @@ class Store(JobWriter):
         calls: dict[int, Call] = {}
         for index, each in enumerate(finished):
             with suppress(NoRouteError), server_errors():
-                calls[index] = branch_call(
-                    each,
-                    keys=self._keys,
-                    router=self._router,
-                    secret=self.keyring.secret,
-                    max_bytes=self._max_job_bytes,
-                )
+                calls[index] = branch_call(each, max_bytes=self._max_job_bytes, **self._routing)
         for index, answer in zip(calls, self._run_all(list(calls.values())), strict=True):
             if not isinstance(answer, RedisError):  # if the server rejects one, the machine handles it
                 status, _, skill = answer.decode().partition(" ")

@@ -9,6 +9,7 @@ import orjson
 
 from avtomatika import transport
 from avtomatika.core.job import Json
+from avtomatika.core.names import JOB_ID, REVOKED
 from avtomatika.core.placement import reputation
 from avtomatika.core.placement.cached_files import MOST_FILES
 from avtomatika.core.placement.selection import Candidate
@@ -168,7 +169,21 @@ class WorkerRegistry(ServerPart):
         held = orjson.dumps(notice.beat["holds"]) if "holds" in notice.beat else b""
         return Call(HEARTBEAT, keys, [notice.worker_id, beat, WORKER_TTL_SECONDS, is_here, held])
 
-    # ------------------------------------------------------------ names of workers.toml
+    # ------------------------------------------------------------ names of workers.toml, and revoked ids
+
+    def revoke(self, worker_id: str) -> None:
+        """Reject all requests and messages of a worker until :meth:`allow`, whether or not it is registered. Raises
+        NotFoundError for an id that no worker can have."""
+        if JOB_ID.fullmatch(worker_id) is None:
+            raise NotFoundError("worker", worker_id)
+        self._read([("ZADD", self._keys.worker_names(), "+inf", REVOKED + worker_id)])
+
+    def allow(self, worker_id: str) -> None:
+        """Let a revoked worker authenticate again. Raises NotFoundError, with the revoked ids, if it is not revoked."""
+        revoked = [name.removeprefix(REVOKED) for name in self.recall() if name.startswith(REVOKED)]
+        if worker_id not in revoked:
+            raise NotFoundError("revoked worker", worker_id, known=revoked)
+        self._read([("ZREM", self._keys.worker_names(), REVOKED + worker_id)])
 
     def remember(self, names: Iterable[str]) -> None:
         until = self._now_ms() // 1000 + NAMED_SECONDS

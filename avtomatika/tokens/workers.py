@@ -13,7 +13,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Any, Protocol, Self
 
-from avtomatika.core.names import is_user_name
+from avtomatika.core.names import REVOKED, is_user_name
 from avtomatika.core.signing import WorkerKey, mac_key_of
 from avtomatika.errors import SettingsError, UnauthorizedError
 
@@ -34,7 +34,8 @@ _REFUSED = "this worker id and token do not match"
 
 
 class RevokedNames(Protocol):
-    """Stores the names in workers.toml for a day, for all processes, so that a removed worker stays revoked."""
+    """Stores the names in workers.toml for a day, for all processes, so that a removed worker stays revoked; and, with
+    the prefix ``REVOKED``, the ids that operators have revoked."""
 
     def remember(self, names: Iterable[str]) -> None: ...
 
@@ -159,7 +160,7 @@ class Workers:
     def may_authenticate(self, worker_id: str) -> bool:
         """Return whether *worker_id* has a token or needs none. Raise UnavailableError like :meth:`identify`."""
         if not self.are_configured:
-            return True
+            return not self._is_revoked(worker_id)
         try:
             section = self._section_of(worker_id)
             return any(self._authorized(worker_id, section, known) for known in self._hashes(section)[:1])
@@ -183,7 +184,7 @@ class Workers:
         Raise UnauthorizedError unless it may authenticate and signed *text*, UnavailableError if stored names cannot
         be read. Signatures cannot be verified by a hash alone: workers of such sections must use HTTP.
         """
-        if not self.are_configured:
+        if not self.are_configured and not (worker_id and self._is_revoked(worker_id)):
             return None
         if worker_id is None:
             raise UnauthorizedError("the message names no worker")
@@ -199,7 +200,7 @@ class Workers:
         """Return the section of *worker_id*, else that with the longest matching pattern; None for the shared token.
         Raise UnauthorizedError for an invalid id."""
         contents = self._contents
-        if contents.revokes_all or not _ID.fullmatch(worker_id):
+        if contents.revokes_all or not _ID.fullmatch(worker_id) or self._is_revoked(worker_id):
             raise UnauthorizedError(_REFUSED)
         self._remember(contents.known)
         if worker_id in contents.known:
@@ -233,12 +234,18 @@ class Workers:
             self._remembered = sections, now
 
     def _was_named(self, worker_id: str) -> bool:
+        return any(fnmatchcase(worker_id, name) for name in self._recall())
+
+    def _is_revoked(self, worker_id: str) -> bool:
+        return REVOKED + worker_id in self._recall()
+
+    def _recall(self) -> frozenset[str]:
         if self._revoked_names is None:
-            return False
+            return frozenset()
         recalled, now = self._recalled, self._clock()
         if recalled is None or now - recalled[1] > _RECALL_CACHE_SECONDS:
             recalled = self._recalled = self._revoked_names.recall(), now
-        return any(fnmatchcase(worker_id, name) for name in recalled[0])
+        return recalled[0]
 
 
 def _add(name: str, section: Any, known: dict[str, _Section]) -> None:

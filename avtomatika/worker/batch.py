@@ -15,7 +15,7 @@ from avtomatika import metrics
 from avtomatika.errors import PermanentError
 from avtomatika.logs import log_ids
 
-from .context import AsyncTaskContext, BatchContext, TaskContext
+from .context import AsyncTaskContext, TaskContext
 from .execution import TaskExecution
 from .result import StopReason
 from .skill import wrap
@@ -51,15 +51,10 @@ class Batch:
         reasons = [each.stop_reason for each in self.executions if each.result is None]
         return reasons[0] if reasons and all(reasons) else None
 
-    @property
-    def has_ended(self) -> bool:
-        return all(each.result is not None for each in self.executions)
-
     def fail(self, problem: BaseException) -> None:
         """Finish those without a result from outside."""
-        for execution in self.executions:
-            if execution.result is None:
-                execution.fail(problem)
+        for execution in (each for each in self.executions if each.result is None):
+            execution.fail(problem)
 
     def run(self) -> None:
         """Run a sync skill, outside of the event loop of its executions."""
@@ -107,10 +102,12 @@ class Batch:
         if not (waiting := list(self._waiting.values())):
             return
         contexts, params, answers = zip(*waiting, strict=True)
+        given = {"params": [*params], "contexts": [*contexts]}
+        arguments = {name: given[name] for name in skill.injected}
         ids = {"job_id": ",".join(each.job_id for each in contexts), "worker_id": contexts[0].worker_id}
         try:
             with log_ids(ids):
-                called = wrap(skill.call_batch, skill.middleware)(BatchContext(skill.name, [*params], [*contexts]))
+                called = wrap(lambda _: skill.function(**arguments), skill.middleware)([*contexts])
                 outcomes = _checked(await called if skill.is_async else called, len(waiting))
         except BaseException as problem:
             outcomes, self._traceback = [problem] * len(waiting), problem.__traceback__
@@ -175,7 +172,6 @@ class BatchCollector:
         return withdrawn
 
     def close(self) -> None:
-        """End the thread."""
         with self._changed:
             self._closing = True
             self._changed.notify()

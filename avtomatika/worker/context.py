@@ -1,6 +1,6 @@
 """Task context: everything that a skill can request for one attempt of a task."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import Any, Protocol
@@ -78,15 +78,6 @@ class AsyncTaskContext(BaseTaskContext):
     """One attempt of a task, as an async skill and its middleware see it."""
 
     files: AsyncFiles
-
-
-@dataclass(slots=True)
-class BatchContext:
-    """A batch, as its skill and middleware see it: the params and the context of each of its tasks."""
-
-    skill: str
-    params: Sequence[Any]
-    contexts: Sequence[TaskContext | AsyncTaskContext]
 
 
 #: Parameter names that a skill with batches can declare.

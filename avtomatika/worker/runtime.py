@@ -281,7 +281,7 @@ class Runtime:
     def _finish(self, call: Call) -> None:
         for execution in call.executions:
             self._finish_one(execution)
-        if (batch := call.executions[0].batch) is not None and batch.has_ended:
+        if (batch := call.executions[0].batch) is not None and all(each.result for each in batch.executions):
             self._collector.ended(batch)
 
     def _finish_one(self, execution: TaskExecution) -> None:

@@ -18,7 +18,7 @@ from avtomatika.core.times import SECONDS, Duration, in_seconds, is_seconds
 from avtomatika.core.value_types import ValueType, annotation_of, fields_type, object_type, value_type
 from avtomatika.errors import SkillError
 
-from .context import INJECTABLE, OF_BATCHES, AsyncTaskContext, BatchContext, TaskContext
+from .context import INJECTABLE, OF_BATCHES, AsyncTaskContext, TaskContext
 
 #: The next callable, down to the skill. Takes a TaskContext or AsyncTaskContext, returns a Result (for async skills an
 #: awaitable) and raises the skill's exceptions.
@@ -132,10 +132,6 @@ class Skill:
             arguments["params"] = self.param_type.load(context.params, "params")
         return arguments
 
-    def call_batch(self, context: BatchContext) -> Any:
-        """Call *function* with the tasks of a batch."""
-        return self.function(**{name: getattr(context, name) for name in self.injected})
-
 
 def _is_async(function: Any) -> bool:
     return inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
@@ -207,8 +203,7 @@ def _batch_type(
         rule = f"batch must be a whole number of at least 1, and max_wait 0 or {SECONDS}"
         raise SkillError(f"skill {skill!r}: {rule}, not {batch!r} and {wait!r}")
     if not parameters or not set(parameters) <= {*OF_BATCHES}:
-        named = ", ".join(parameters) or "no parameter"
-        raise SkillError(f"skill {skill!r} takes a batch, so it has the parameters params and contexts, not {named}")
-    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
-        raise SkillError(f"skill {skill!r} takes a batch, so it cannot yield: write to the stream of one of contexts")
+        raise SkillError(
+            f"skill {skill!r} takes a batch, so its parameters are params and contexts, not {[*parameters]}"
+        )
     return _param_type(skill, function, parameters.get("params"), is_batch=True)

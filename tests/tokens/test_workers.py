@@ -140,6 +140,31 @@ def test_removed_workers_cannot_use_the_shared_token(write: Callable[[str], Path
     assert lets_in(workers, "worker-audio-6", "the-shared-token")
 
 
+def test_a_worker_that_an_operator_revoked_is_rejected_whatever_its_token(write: Callable[[str], Path]) -> None:
+    clock, notebook = Clock(), Notebook()
+    workers = Workers(token="the-shared-token", path=write(SEED), revoked_names=notebook, clock=clock)
+    without_tokens = Workers(revoked_names=notebook, clock=clock)
+
+    def seen() -> list[bool]:
+        clock.now += 2
+        return [
+            lets_in(workers, "worker-video-1", "unique-secret-token-for-video-1"),
+            has_signed(workers, "worker-video-1", signed("unique-secret-token-for-video-1")),
+            workers.may_authenticate("worker-video-1"),
+            lets_in(workers, "anybody", "the-shared-token"),
+            has_signed(without_tokens, "anybody", TEXT),
+            without_tokens.may_authenticate("anybody"),
+        ]
+
+    before = seen()
+    notebook.names |= {"!worker-video-1", "!anybody"}
+    revoked = seen()
+    notebook.names -= {"!worker-video-1", "!anybody"}
+
+    assert (before, revoked, seen()) == ([True] * 6, [False] * 6, [True] * 6)
+    assert lets_in(workers, "worker-audio-5", "another-secret-for-audio-5")
+
+
 TEXT = b'{"v":1,"kind":"result"}'
 
 

@@ -38,6 +38,23 @@ def test_a_worker_is_shown_drained_and_resumed(operator: FlaskClient, store: Sto
     assert (resumed["status"], resumed["drain_requested_at"]) == ("idle", None)
 
 
+def test_a_worker_is_revoked_and_allowed_again(operator: FlaskClient, alice: FlaskClient, store: Store) -> None:
+    store.registry.register("w-1", {"type": "", "skills": []})
+
+    answers = [operator.post(f"/api/v1/workers/w-1/{action}") for action in ("revoke", "revoke", "allow")]
+    again = problem(operator.post("/api/v1/workers/w-1/allow"), 404, "not_found")
+    absent = operator.post("/api/v1/workers/w-9/revoke")
+    names = store.registry.recall()
+    problem(operator.post("/api/v1/workers/w-1/allow"), 404, "not_found")
+    problem(operator.post("/api/v1/workers/w%201/revoke"), 404, "not_found")
+    for action in ("revoke", "allow"):
+        problem(alice.post(f"/api/v1/workers/w-1/{action}"), 403, ForbiddenError.code)
+
+    assert [answer.status_code for answer in [*answers, absent]] == [204] * 4
+    assert "revoked worker" in again["detail"]
+    assert names == {"!w-9"}
+
+
 def test_draining_is_for_operators_and_known_workers(operator: FlaskClient, alice: FlaskClient) -> None:
     for action in ("drain", "resume"):
         problem(alice.post(f"/api/v1/workers/w-1/{action}"), 403, ForbiddenError.code)

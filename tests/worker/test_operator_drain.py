@@ -66,3 +66,25 @@ def test_a_drained_worker_takes_nothing_new_until_it_is_resumed(
     assert "it is draining" in reasons["worker_unfit"]
     assert resumed == ["finished", "finished"]
     assert "Traceback" not in worker.log + again.log
+
+
+@pytest.mark.parametrize("address", ["redis", "http"], indirect=True)
+@pytest.mark.usefixtures("orchestrator")
+def test_a_revoked_worker_ends_no_task_until_it_is_allowed(
+    address: str, redis_url: str, registry: WorkerRegistry, make_worker: Callable[..., Process], tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    worker = make_worker(ORCHESTRATOR_URL=address, WORKER_TOKEN=WORKER_TOKEN, WORKER_ID="w-1")
+    with Client(redis_url, TOKEN) as api:
+        running = api.send_task("work", {"gate": str(gate)})["job_id"]
+        wait_until_begun(gate)
+        wait_until(registry.workers, 30, "it is registered")
+        api.revoke_worker("w-1")
+        wait_until(lambda: api.worker("w-1")["status"] == "revoked", 30, "it is revoked")
+        worker.wait_for_log("reject this worker" if address == redis_url else "do not match", within_seconds=60)
+        gate.touch()
+        revoked = api.job(running)["status"]
+        api.allow_worker("w-1")
+        ended = api.wait(running, timeout=100)
+
+    assert (revoked, ended["status"]) == ("waiting_for_worker", "finished")

@@ -1,4 +1,4 @@
-"""Workers: what they do, their skills and reputation; drain and resume."""
+"""Workers: what they do, their skills and reputation; drain, resume, revoke and allow."""
 
 from avtomatika.schemas.responses import list_of
 from avtomatika.schemas.server_answers import WorkerInfo
@@ -8,7 +8,7 @@ from ..auth import caller, require_operator
 from ..routes import Routes
 from ..services import services
 
-routes = Routes("workers", __name__, url_prefix="/api/v1/workers", description="Show and drain workers")
+routes = Routes("workers", __name__, url_prefix="/api/v1/workers", description="Show, drain and revoke workers")
 routes.before_request(require_operator)
 
 
@@ -38,3 +38,17 @@ def drain_worker(worker_id: str) -> None:
 def resume_worker(worker_id: str) -> None:
     """Let a drained worker take tasks again; for operators"""
     services().store.registry.resume(worker_id)
+
+
+@routes.post("/<worker_id>/revoke")
+@routes.response(204)
+def revoke_worker(worker_id: str) -> None:
+    """Reject all requests, messages and results of a worker until it is allowed again; for operators"""
+    services().store.registry.revoke(worker_id)
+
+
+@routes.post("/<worker_id>/allow")
+@routes.response(204)
+def allow_worker(worker_id: str) -> None:
+    """Let a revoked worker authenticate again; for operators"""
+    services().store.registry.allow(worker_id)
