@@ -125,6 +125,10 @@ def _of_queues(seen: Overview) -> Iterator[Finding]:
 
 
 def _of_others(seen: Overview) -> Iterator[Finding]:
+    for limit in seen.limits:
+        if limit.paused_at_ms is not None:
+            text = f"paused {span(seen.at_ms - limit.paused_at_ms)} ago by {limit.paused_by}: none of its tasks starts"
+            yield Finding(limit.name, HealthState.WARNING, text, "limit_paused", max(limit.waiting, 1))
     for queue, number in seen.dead_letters.items():
         text = f"{count(number, 'dead letter')}: requeue or delete them"
         yield Finding(queue, HealthState.WARNING, text, "dead_letters", number)

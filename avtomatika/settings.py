@@ -91,6 +91,7 @@ class Settings:
     local_worker_token: str | None = variable(secret, "LOCAL_WORKER_TOKEN")
     workers_config_path: Path = variable(path, "WORKERS_CONFIG_PATH", Path("workers.toml"), exists=Path.is_file)
     schedules_config: Path = variable(path, "SCHEDULES_CONFIG", Path("schedules.toml"), exists=Path.is_file)
+    limits_config: Path = variable(path, "LIMITS_CONFIG", Path("limits.toml"), exists=Path.is_file)
     history_database_uri: str | None = variable(secret, "HISTORY_DATABASE_URI")
     history_retention_days: int | None = variable(integer, "HISTORY_RETENTION_DAYS", minimum=1)
     blueprints: str = variable(text, "BLUEPRINTS", "blueprints/")

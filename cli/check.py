@@ -7,7 +7,7 @@ from avtomatika.settings import Settings
 from avtomatika.tokens import Clients, Workers
 
 from .arguments import blueprints_option, worker_option
-from .schedules_file import schedules_of_file
+from .definition_files import limits_of_file, schedules_of_file
 from .worker import default_worker
 
 
@@ -30,6 +30,8 @@ def command(blueprints: str, worker: str | None) -> None:
         click.echo(f"workers   {settings.workers_config_path}: {', '.join(workers.names) or 'no worker'}")
     if (schedules := schedules_of_file(settings.schedules_config)()) is not None:
         click.echo(f"schedules {settings.schedules_config}: {', '.join(schedules) or 'no schedule'}")
+    if (limits := limits_of_file(settings.limits_config)()) is not None:
+        click.echo(f"limits    {settings.limits_config}: {', '.join(limits) or 'no limit'}")
     found = worker or default_worker()
     if found is not None:
         from avtomatika.worker.run import load_worker

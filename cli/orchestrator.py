@@ -34,9 +34,9 @@ from avtomatika.tokens import Clients, Workers
 
 from .arguments import blueprints_option
 from .background_loops import archiving_jobs, cleanup_rules, delivering_webhooks, removing_files
+from .definition_files import limits_of_file, schedules_of_file
 from .environment import join_local
 from .parent import end_with_parent
-from .schedules_file import schedules_of_file
 
 logger = logging.getLogger(__name__)
 
@@ -171,15 +171,15 @@ def _attached(
         max_retries=settings.job_max_retries,
         notifies=settings.notify_webhook_url is not None,
     )
+    clients, read_limits = Clients(**settings.client_tokens), limits_of_file(settings.limits_config)
+    store.limits.read_files = lambda: (read_limits(), clients.weights)
     orchestrator = Orchestrator(
         blueprints=blueprints,
         consumer=consumer,
         store=store,
         sweeper=Sweeper(server, router, keeps_jobs=archive is not None),
         runner=HandlerRunner(timeout_seconds=settings.handler_timeout_seconds),
-        services=HandlerServices(
-            client_of(Clients(**settings.client_tokens)), RedisData(server), partial(files_for, objects), values
-        ),
+        services=HandlerServices(client_of(clients), RedisData(server), partial(files_for, objects), values),
         take_over_seconds=settings.plan_takeover_seconds,
         rules=Rules(settings.max_transitions_per_job, settings.job_max_retries),
         skills_of_signer=workers.skills_of_signer,

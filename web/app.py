@@ -40,6 +40,7 @@ from .api import (
 )
 from .api.creation import creation_routes, unknown_endpoint
 from .api.job_actions import routes as job_actions
+from .api.limits import routes as task_limits
 from .auth import guard
 from .client_limits import ClientLimits
 from .compression import add_etag, compress
@@ -88,6 +89,7 @@ _ROUTES = (
     workers.routes,
     queues.routes,
     schedules.routes,
+    task_limits,
     overview.routes,
     login_links.routes,
     health.routes,

@@ -66,6 +66,39 @@ def resume_queue(queue: str) -> Steps[answers.QueueInfo]:
     return json_answer(answers.QueueInfo, Request("POST", f"{_queue_path(queue)}/resume"))
 
 
+def limits() -> Steps[list[answers.LimitInfo]]:
+    """List the limits of tasks that are defined, paused or in use. For operators."""
+    return json_items(answers.LimitInfo, "limits", Request("GET", "/api/v1/limits"))
+
+
+def limit(kind: str, name: str) -> Steps[answers.LimitInfo]:
+    """Return the limit of a ``skill``, ``blueprint``, ``client`` or ``key`` (its *kind*). For operators."""
+    return json_answer(answers.LimitInfo, Request("GET", _limit_path(kind, name)))
+
+
+def set_limit(
+    kind: str, name: str, *, concurrency: int | None = None, rate: str | None = None
+) -> Steps[answers.LimitInfo]:
+    """Let at most *concurrency* tasks run at a time, and *rate* start (``100/m``), on all workers. For operators."""
+    wanted = {"concurrency": concurrency, "rate": rate}
+    return json_answer(answers.LimitInfo, Request("PUT", _limit_path(kind, name), json=wanted))
+
+
+def remove_limit(kind: str, name: str) -> Steps[None]:
+    """Remove the values of a limit; a pause stays. For operators."""
+    yield Request("DELETE", _limit_path(kind, name))
+
+
+def pause_limit(kind: str, name: str) -> Steps[answers.LimitInfo]:
+    """Start no tasks of a skill, blueprint, client or key until it is resumed. For operators."""
+    return json_answer(answers.LimitInfo, Request("POST", f"{_limit_path(kind, name)}/pause"))
+
+
+def resume_limit(kind: str, name: str) -> Steps[answers.LimitInfo]:
+    """Let tasks of a skill, blueprint, client or key start again. For operators."""
+    return json_answer(answers.LimitInfo, Request("POST", f"{_limit_path(kind, name)}/resume"))
+
+
 def schedules(*, ticks: int = 1) -> Steps[list[answers.ScheduleInfo]]:
     """List the schedules by name, each with its next *ticks*. For operators."""
     return json_items(answers.ScheduleInfo, "schedules", Request("GET", "/api/v1/schedules", {"ticks": ticks}))
@@ -145,6 +178,10 @@ def _worker_path(worker_id: str) -> str:
 
 def _queue_path(queue: str) -> str:
     return f"/api/v1/queues/{quote(queue, safe='')}"
+
+
+def _limit_path(kind: str, name: str) -> str:
+    return f"/api/v1/limits/{quote(kind, safe='')}/{quote(name, safe='')}"
 
 
 def _letter_path(letter_id: str) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from .limits import KeyTemplate, TaskLimit
+from .limits import KeyTemplate, LimitValues
 from .names import NAME
 from .retry import RetryPolicy
 
@@ -140,7 +140,7 @@ class StatePlan:
     children: tuple[str, ...] = ()
     is_retired: bool = False
     ends_with_task: bool = False
-    limits: tuple[TaskLimit, ...] = ()
+    limits: tuple[tuple[KeyTemplate, LimitValues], ...] = ()
     signals: SignalTypes = field(default=(), compare=False)
     line: int | None = field(default=None, compare=False)
 

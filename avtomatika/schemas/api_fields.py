@@ -10,7 +10,6 @@ from urllib.parse import urlsplit
 from marshmallow import ValidationError, fields
 from marshmallow.validate import Range
 
-from avtomatika.core.limits import LONGEST_KEY, is_key
 from avtomatika.core.names import MOST_LABELS, NAME
 from avtomatika.core.times import seconds_of, utc
 
@@ -19,8 +18,6 @@ LONGEST_TIMEOUT_SECONDS = 365 * 24 * 3600
 #: Schema of the names of labels, and of their values.
 LABEL_NAMES = {"allOf": [{"propertyNames": {"pattern": f"^{NAME.pattern}$"}, "maxProperties": MOST_LABELS}]}
 LABEL_VALUES = {"minLength": 1, "maxLength": 128, "pattern": r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]*$"}
-#: Schema of the keys of limits and of fairness.
-KEYS = {"minLength": 1, "maxLength": LONGEST_KEY, "pattern": r"^[\x20-\x7e]*$"}
 #: Schema of a time or an age.
 TIME_OR_AGE = {"anyOf": [{"pattern": "^[0-9]{1,6}[smhdw]$"}, {"format": "date-time"}]}
 #: Characters that URLs and labels must not contain: control characters, such as line breaks.
@@ -135,12 +132,6 @@ def check_label_value(value: str) -> None:
     """Reject a value that is empty, too long, or has control characters."""
     if not 1 <= len(value) <= 128 or _UNPRINTABLE.search(value):
         raise ValidationError("must be 1 to 128 printable characters")
-
-
-def check_key(key: str) -> None:
-    """Reject a key that is empty, too long, or has characters that are not printable."""
-    if not is_key(key):
-        raise ValidationError(f"must be 1 to {LONGEST_KEY} printable characters")
 
 
 def check_labels(labels: Mapping[str, str]) -> None:

@@ -15,7 +15,6 @@ from avtomatika.core.value_types import object_type
 
 from .answers import Job
 from .api_fields import (
-    KEYS,
     LABEL_NAMES,
     LABEL_VALUES,
     FutureTime,
@@ -23,7 +22,6 @@ from .api_fields import (
     Whole,
     Words,
     about,
-    check_key,
     check_label_name,
     check_label_value,
     check_labels,
@@ -75,13 +73,13 @@ class _RequestSchema(Strict):
     priority = Whole(load_default=0, validate=_PRIORITIES, error_messages={"invalid": "must be a whole number, 0 to 9"})
     fairness_key = fields.String(
         **OPTIONAL,
-        validate=check_key,
-        metadata=about("tasks of different keys take turns; by default those of different clients", **KEYS),
+        validate=check_label_value,
+        metadata=about("tasks of different keys take turns; by default those of different clients", **LABEL_VALUES),
     )
     unique_key = fields.String(
         **OPTIONAL,
-        validate=check_key,
-        metadata=about("only one of the client's jobs with this key runs at a time", **KEYS),
+        validate=check_label_value,
+        metadata=about("only one of the client's jobs with this key runs at a time", **LABEL_VALUES),
     )
     on_conflict = fields.String(
         **OPTIONAL,
@@ -301,6 +299,13 @@ ScheduleSchema = Strict.from_dict(
     {name: fields.Raw(metadata={"type": kind}) for kind, names in _SCHEDULE.items() for name in names},
     name="ScheduleSchema",
 )
+
+
+class LimitSchema(Strict):
+    """The values of a limit, which ``core.limits`` checks."""
+
+    concurrency = fields.Raw(**OPTIONAL, metadata={"type": "integer", "minimum": 1, "maximum": 1_000_000})
+    rate = fields.Raw(**OPTIONAL, metadata={"type": "string", "pattern": "^[1-9][0-9]{0,8}/[smhd]$"})
 
 
 class ScheduleQuerySchema(Strict):

@@ -8,7 +8,9 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 from marshmallow import Schema, fields
 
+from avtomatika.core.job import job_of
 from avtomatika.core.plan import Plan
+from avtomatika.core.rate_limit import RateLimit
 
 from . import answers, server_answers
 from .api_fields import Timestamp
@@ -52,6 +54,13 @@ _JOB = {
 }
 _PLAN: dict[str, Source] = {"name": "blueprint", "plan": "plan_hash", "url": creation_path}
 _MESSAGE = {**_of("letter", "id", "queue", "routing_key", "priority", "deliveries"), "at": "letter.at_ms"}
+_LIMIT: dict[str, Source] = {
+    "kind": lambda limit: limit.name.partition(":")[0],
+    "name": lambda limit: limit.name.partition(":")[2],
+    "rate": lambda limit: limit.rate and str(RateLimit(limit.rate, limit.per_ms // 1000)),
+    "jobs": lambda limit: [*map(job_of, limit.holders)],
+    "paused_at": "paused_at_ms",
+}
 #: The sources of fields, by type, where they differ from the names of the fields.
 _SOURCES: dict[type, Mapping[str, Source]] = {
     answers.JobSummary: _JOB,
@@ -76,6 +85,7 @@ _SOURCES: dict[type, Mapping[str, Source]] = {
         **{"definition": lambda view: view["record"].schedule.given(), "last_at": "record.last_ms"},
         "waiting": lambda view: len(view["record"].waiting),
     },
+    server_answers.LimitInfo: _LIMIT,
     server_answers.Finding: {"kind": lambda found: found.kind or found.subject, "finding": "text"},
     server_answers.Figures: {"workers": "workers_by_status", "versions": "all_versions"},
 }

@@ -123,6 +123,21 @@ class QueueInfo(TypedDict):
     paused_by: str | None
 
 
+class LimitInfo(TypedDict):
+    """A limit of tasks, over all workers."""
+
+    kind: Annotated[str, "skill, blueprint, client or key"]
+    name: str
+    concurrency: Annotated[int | None, "how many tasks run at a time; null: any number"]
+    rate: Annotated[str | None, "how many tasks start in a time, such as 100/minute; null: any number"]
+    source: Annotated[str, "where it is defined: file, api or worker; empty if it is only paused, or sent with tasks"]
+    running: Annotated[int, "tasks that workers run"]
+    waiting: Annotated[int, "tasks that wait for this limit"]
+    paused_at: Annotated[Time | None, "no task starts since"]
+    paused_by: str | None
+    jobs: Annotated[list[str], "ids of jobs whose tasks run, at most 20"]
+
+
 class ScheduleInfo(TypedDict):
     """A schedule and its state."""
 

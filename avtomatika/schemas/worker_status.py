@@ -4,7 +4,6 @@ from collections.abc import Collection, Mapping
 from typing import Any, TypeGuard
 
 from avtomatika.core.job import Json
-from avtomatika.core.limits import LimitValues
 
 #: Maximum length of a stored reason, in characters, and maximum number of skills.
 _MAX_REASON, _MOST_SKILLS = 500, 1000
@@ -27,20 +26,14 @@ def sanitized_record(said: Mapping[str, Any]) -> dict[str, Json]:
         "version": _text(said, "version"),
         "concurrency": concurrency if _is_count(concurrency) and concurrency else None,
         "skills": [
-            {"name": skill["name"], "schema": _object(skill, "schema") or {"type": "object"}, **_limit(skill)}
+            {"name": skill["name"], "schema": _object(skill, "schema") or {"type": "object"}}
+            | {key: skill[key] for key in ("concurrency", "rate") if isinstance(skill.get(key), int | str)}
             for skill in _objects(said, "skills")
             if isinstance(skill.get("name"), str)
         ],
         "resources": _resources(_object(said, "resources")),
         "costs": _costs(_object(said, "costs")),
     }
-
-
-def _limit(skill: Mapping[str, Any]) -> dict[str, Json]:
-    try:
-        return LimitValues.of(skill.get("concurrency"), skill.get("rate")).given()
-    except ValueError:
-        return {}
 
 
 def skill_names(record: Mapping[str, Any]) -> list[str]:

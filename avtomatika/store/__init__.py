@@ -13,6 +13,7 @@ from .job_list import JobCounts
 from .job_revisions import JobRevision, Wanted
 from .job_streams import JobStreams, StreamEntry, StreamPage
 from .keyring import Keyring
+from .limits import Limits
 from .logins import LINK_SECONDS, Logins
 from .overview import Overview
 from .plans import SERVED_WITHIN_MS, PlanAnnouncements, Plans, needed_by

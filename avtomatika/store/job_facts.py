@@ -6,14 +6,15 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any
 
-from avtomatika.core.explain.facts import AbleWorker, Facts, LiveState, QueuePlace
-from avtomatika.core.job import HistoryEntry, Job, JobStatus, Task, branch_of
+from avtomatika.core.explain.facts import AbleWorker, Facts, LiveState, QueuePlace, StoppedBy
+from avtomatika.core.job import HistoryEntry, Job, JobStatus, Task, branch_of, job_of
 from avtomatika.core.job_request import WAITING
 from avtomatika.core.machine.plan_migration import plan_name
 from avtomatika.core.machine.timers import timers_of_job
 from avtomatika.core.plan import STEPS
 from avtomatika.errors import NoRouteError
 from avtomatika.transport import (
+    FlowControl,
     Inspector,
     Queued,
     QueueStats,
@@ -28,12 +29,14 @@ from avtomatika.transport import (
 from . import live_state
 from .branches import BranchQuery
 from .entries import load_entry
+from .limits import limit_values
 from .messages import prefix_of, timer_name
 from .plans import PlanAnnouncements, Plans
 from .records import UnreadableJob, load_job
 from .scripts import server_errors
 from .server_info import ServerInfo, ServerInfoReader
 from .server_part import ServerPart
+from .task_times import TaskTimes
 from .worker_record import WorkerRecord
 from .worker_registry import WorkerRegistry
 
@@ -63,6 +66,8 @@ class JobFactsReader(ServerPart):
         self._router = router
         self._registry = registry
         self._inspector = Inspector(server, router)
+        self._flow = FlowControl(server, router)
+        self._times = TaskTimes(server)
 
     def facts(self, job: Job) -> Facts:
         """Return the facts about *job* and the jobs that it waits for."""
@@ -132,15 +137,31 @@ class JobFactsReader(ServerPart):
             with suppress(NoRouteError), server_errors():
                 route = self._router.route(STEPS, f"{prefix_of(job, str(job.current_state))}._enter")
                 places[job.id] = route.queues[0]
-        located = [task for task in tasks if not task.branch]
+        located = [task for task in tasks if not task.branch] or tasks[-1:]
         readings: Sequence[Reading[Any]] = (
             self._inspector.read_stats(places.values(), queues),
             *(self._inspector.read_location(_queue_of(task), task.groups, queues) for task in located),
+            *(self._read_turn(task, queues) for task in located),
         )
         figures, *found = yield from together(*readings)
         stats = {each.name: each for each in figures}
-        known = {task.id: place for task, place in zip(located, found, strict=True)}
-        return {name: _place(stats.get(queue, QueueStats(queue)), known.get(name)) for name, queue in places.items()}
+        known = {task.id: place for task, place in zip(located, found, strict=False)}
+        turns = {task.id: turn for task, turn in zip(located, found[len(located) :], strict=True)}
+        shown = {name: _place(stats.get(queue, QueueStats(queue)), known.get(name)) for name, queue in places.items()}
+        return {name: replace(place, **turns.get(name, {})) for name, place in shown.items()}
+
+    def _read_turn(self, task: Task, queues: Mapping[str, str]) -> Reading[dict[str, Any]]:
+        """Read the turn of a task, and the limit that stops it, in a queue whose consumers take turns."""
+        queue = _queue_of(task)
+        place = (yield from self._flow.read_place(queue, task.attempt_group)) if "w" in queues.get(queue, "") else None
+        if place is None or place.limit is None:
+            return {} if place is None else {"before": place.ahead, "in_turns": True}
+        found, values = place.limit, limit_values(place.limit)
+        each = self._times.read(task.task_type)[1] / values.concurrency if values.concurrency else 0.0
+        each = max(each, values.rate.seconds / values.rate.count if values.rate else 0.0)
+        jobs = list(dict.fromkeys(map(job_of, place.holders)))
+        stopped = StoppedBy(found.name, values, found.running, jobs, found.paused_at_ms, found.paused_by, each)
+        return {"before": place.ahead, "limit": stopped}
 
     def _read_child(self, job: Job, group: GroupFacts, *, depth: int) -> Reading[Facts | None]:
         child_id = next((task.child_id for task in job.tasks.values() if task.blueprint is not None), None)

@@ -1,6 +1,6 @@
 """Builds the messages that a step sends: step events, tasks, timers and webhooks, signed by the group."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import assert_never
 
@@ -81,21 +81,15 @@ def task_message(
         tracing_context=tracing_context,
     )
     dead = DeadLetter(job.id, reason="dead_letter", state=task.state, task_id=task.id, attempt=task.attempt)
+    names = [f"skill:{task.task_type}", *([f"client:{job.client}"] if job.client else [])]
+    names += [] if job.skill else [f"blueprint:{job.blueprint}"]
     headers = {
         "x-group": task.groups,
-        "x-flow": {"key": job.fairness_key or job.client, "limits": [*_limit_names(job, task), *limits]},
+        "x-flow": {"key": job.fairness_key or job.client, "limits": [*names, *limits]},
         **wire.dead_letter_event_headers(STEPS, message.reply_prefix, dead, secret),
     }
     key = task.task_type if task.worker_id is None else f"@{task.worker_id}"
     return Outgoing(TASKS, key, wire.dump_task(message), priority=task.priority, headers=headers)
-
-
-def _limit_names(job: Job, task: Task) -> Iterator[str]:
-    yield f"skill:{task.task_type}"
-    if job.client:
-        yield f"client:{job.client}"
-    if job.skill is None:
-        yield f"blueprint:{job.blueprint}"
 
 
 def reply_message(job: Job) -> Outgoing:

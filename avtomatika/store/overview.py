@@ -11,6 +11,7 @@ from avtomatika import __version__
 from avtomatika.core.job import JobStatus
 from avtomatika.core.plan import TASKS
 from avtomatika.transport import Inspector, QueueStats, Reading, RedisClient, Router, none_refused, together
+from avtomatika.transport.flow import FlowControl, Limit
 from avtomatika.transport.scripts import Call
 
 from .keyring import REMEMBERED_SECONDS
@@ -43,6 +44,7 @@ class Overview:
     silent_ms: int
     hour: Mapping[str, Any]
     day: Mapping[str, Any]
+    limits: Sequence[Limit] = ()
     schedule_errors: Mapping[str, str] = field(default_factory=dict)
     archive_error: str | None = None
 
@@ -101,11 +103,13 @@ class OverviewReader(ServerPart):
             self._registry.read_workers(),
             ServerInfoReader(self._server).read_info(),
             Schedules(self._server).reading(),
+            FlowControl(self._server, self._router).read_limits(),
         )
-        figures, queues, workers, server, schedules = yield from together(*readings)
+        figures, queues, workers, server, schedules, limits = yield from together(*readings)
         figures["jobs"] = {status: figures["jobs"][status] for status in JobStatus}
         errors = {each.schedule.name: each.error for each in schedules if each.error is not None}
-        return Overview(queues=queues, workers=workers, server=server, schedule_errors=errors, **figures)
+        parts = {"queues": queues, "workers": workers, "server": server, "limits": limits}
+        return Overview(**parts, schedule_errors=errors, **figures)
 
     def read_blueprints(
         self, names: Sequence[str], jobs: Mapping[str, int]

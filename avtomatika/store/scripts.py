@@ -1,5 +1,6 @@
 """Loads and runs the Lua scripts of the store, and translates the errors of redis."""
 
+from contextlib import ContextDecorator
 from functools import partial
 from pathlib import Path
 
@@ -56,7 +57,7 @@ READ_HISTORY = _load("read_history", writes=False)
 WRITE_SCHEDULE = _load("write_schedule")
 
 
-class server_errors:
+class server_errors(ContextDecorator):
     """Translates errors of redis to UnavailableError, and the transport's NoRouteError to ours. Every call uses it: a
     class takes a third of the time of a generator."""
 

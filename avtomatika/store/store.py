@@ -36,6 +36,7 @@ from .job_streams import MAX_STREAM_BYTES, JobStreams
 from .job_writer import JobWriter
 from .keyring import Keyring
 from .large_values import MAX_JOB_BYTES
+from .limits import Limits
 from .live_state import progress_call, taken_call
 from .logins import Logins
 from .messages import step_message
@@ -93,6 +94,7 @@ class Store(JobWriter):
         self._max_retries = max_retries
         self._server_info = ServerInfoReader(server)
         # Parts for the workers, queues, plans and statistics of these jobs:
+        self.limits = Limits(server, router)
         self.registry = WorkerRegistry(server, is_authorized)
         self.queues = Queues(server, router)
         self.logins = Logins(server)

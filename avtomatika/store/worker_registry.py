@@ -16,9 +16,10 @@ from avtomatika.core.placement.selection import Candidate
 from avtomatika.errors import NotFoundError
 from avtomatika.schemas.wire import Heartbeat, Registered
 from avtomatika.schemas.worker_status import sanitized_record, skill_names
-from avtomatika.transport import Reading, RedisClient, none_refused
+from avtomatika.transport import Reading, RedisClient, Router, none_refused
 from avtomatika.transport.scripts import Call
 
+from .limits import Limits
 from .records import json_object
 from .scripts import CHOOSE_WORKER, DRAIN, HEARTBEAT, READ_WORKERS, RECORD_OUTCOMES, REFUSE, REGISTER_WORKER
 from .server_part import ServerPart, milliseconds
@@ -47,6 +48,7 @@ class WorkerRegistry(ServerPart):
     def __init__(self, server: RedisClient, is_authorized: IsAuthorized = everybody) -> None:
         super().__init__(server)
         self._is_authorized = is_authorized
+        self._limits = Limits(server, Router(server))
         self._queues = transport.Keys(server.prefix)
         self._drained: tuple[frozenset[str], float] = frozenset(), float("-inf")
 
@@ -81,6 +83,7 @@ class WorkerRegistry(ServerPart):
     def register(self, worker_id: str, record: Mapping[str, Json]) -> None:
         """Register a worker. Replaces its previous record, but keeps its last selection and reputation."""
         self._run(self._call(Registered(worker_id, record)))
+        self._limits.define_skills([record])
 
     def beat(self, worker_id: str, beat: Mapping[str, Json]) -> bool:
         """Record a heartbeat; False if the worker is not registered. An empty *beat* keeps the last reported status."""
@@ -89,6 +92,7 @@ class WorkerRegistry(ServerPart):
     def record(self, notices: Sequence[Registered | Heartbeat]) -> None:
         """Record notices in one round trip; heartbeats of unregistered workers change nothing."""
         self._run_all([self._call(notice) for notice in notices])
+        self._limits.define_skills([notice.record for notice in notices if isinstance(notice, Registered)])
 
     def skills(self, worker_id: str) -> tuple[str, ...] | None:
         """Return the skills that *worker_id* registered with, or None if it is not registered."""

@@ -23,8 +23,8 @@ ROLES = ("client", "operator", "viewer")
 
 @dataclass(frozen=True, slots=True)
 class ClientAccount:
-    """A client that may create jobs. *roles* are those that approvals name, *params* are other keys of its section, for
-    handlers (``client.params``)."""
+    """A client that may create jobs. Its tasks have *weight* turns at workers. *roles* are those that approvals name,
+    *params* are other keys of its section, for handlers (``client.params``)."""
 
     name: str
     role: str = "client"
@@ -32,6 +32,7 @@ class ClientAccount:
     monthly_attempts: int | None = None
     rate_limit: RateLimit | None = None
     roles: tuple[str, ...] = ()
+    weight: float = 1
     params: Mapping[str, Json] = field(default_factory=dict)
 
     @property
@@ -91,6 +92,13 @@ class Clients:
             raise UnauthorizedError("no client has this token")
         return found[-1]
 
+    @property
+    def weights(self) -> dict[str, float] | None:
+        """The weights of the clients that have one, None without a clients.toml."""
+        if self._file is None or not self._file.is_loaded:
+            return None
+        return {client.name: client.weight for client in self._known.values() if client.weight != 1}
+
     def get(self, name: str) -> ClientAccount | None:
         """Return the client called *name*, or None."""
         return next((client for client in self._known.values() if client.name == name), None)
@@ -116,7 +124,7 @@ def _add(name: str, section: Any, known: _Known) -> None:
         raise SettingsError(f"the name {name!r} must be 1 to 64 letters, digits, '_' or '-'")
     params = dict(section)
     hashes = section_hashes(name, params.pop("token", None), params.pop("token_sha256", None))
-    role, plan = params.pop("role", "client"), params.pop("plan", None)
+    role, plan, weight = params.pop("role", "client"), params.pop("plan", None), params.pop("weight", 1)
     roles = params.get("roles", [])
     are_names = isinstance(roles, list) and all(isinstance(each, str) and is_name(each) for each in roles)
     require(are_names, name, "roles", roles, "a list of names")
@@ -125,6 +133,8 @@ def _add(name: str, section: Any, known: _Known) -> None:
     require(plan is None or isinstance(plan, str), name, "plan", plan, "text")
     is_count = attempts is None or (type(attempts) is int and attempts >= 0)
     require(is_count, name, "monthly_attempts", attempts, "a whole number from 0")
+    is_weight = type(weight) in (int, float) and 0.01 <= weight <= 100
+    require(is_weight, name, "weight", weight, "a number from 0.01 to 100")
     for other in (known[token_hash] for token_hash in hashes if token_hash in known):
         raise SettingsError(f"[{name}] has the same token as {other.name!r}")  # else jobs would belong to either
     if any(other.name == name for other in known.values()):
@@ -133,4 +143,4 @@ def _add(name: str, section: Any, known: _Known) -> None:
         limit = None if rate is None else RateLimit.parse(rate)
     except ValueError as error:
         raise SettingsError(f"rate_limit of [{name}] {error}") from None
-    known.update(dict.fromkeys(hashes, ClientAccount(name, role, plan, attempts, limit, tuple(roles), params)))
+    known.update(dict.fromkeys(hashes, ClientAccount(name, role, plan, attempts, limit, tuple(roles), weight, params)))

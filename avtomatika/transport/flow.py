@@ -22,6 +22,8 @@ from .scripts import CHANGE_LIMIT, LOCATE, PLACE, READ_LIMITS, Argument, Call
 _KEYS = 50
 #: Maximum number of messages among which :meth:`FlowControl.place` looks for one.
 _WAITING, _NEW = 10_000, 1000
+#: Maximum number of running messages that a :class:`Limit` names.
+_HOLDERS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +31,7 @@ class Limit:
     """At most *concurrency* messages run at once, and at most *rate* start in *per_ms*; None for no such limit.
 
     *running* messages are delivered, and *waiting* ones would be if it were not for this limit. *source* is what
-    :meth:`FlowControl.set_limit` was told; it is empty for values of messages.
+    :meth:`FlowControl.set_limit` was told; it is empty for values of messages. *holders* are some that run.
     """
 
     name: str
@@ -41,9 +43,10 @@ class Limit:
     paused_at_ms: int | None = None
     running: int = 0
     waiting: int = 0
+    holders: Sequence[str] = ()
 
     @classmethod
-    def read(cls, row: Sequence[Any], own: bytes = b"{}") -> Self:
+    def read(cls, row: Sequence[Any], own: bytes = b"{}", holders: Sequence[str] = ()) -> Self:
         """Read a row of ``read_limits.lua``; *own* values (JSON) apply if the server has none."""
         name, values, running, waiting = row
         found = orjson.loads(values or own)
@@ -57,6 +60,7 @@ class Limit:
             found.get("paused_ms"),
             running,
             waiting,
+            holders,
         )
 
 
@@ -120,12 +124,14 @@ class FlowControl:
         return self._server.read_together(self.read_limits(names))[0]
 
     def read_limits(self, names: Iterable[str] | None = None) -> Reading[list[Limit]]:
-        """The reading of :meth:`limits`, in one round trip."""
+        """The reading of :meth:`limits`, in two round trips."""
         if names is not None and not (names := list(names)):
             return []
         call = Call(READ_LIMITS, [self._keys.queues, self._keys.flow_limits], names or [])
         [rows] = none_refused((yield [call]))
-        return sorted((Limit.read(row) for row in rows), key=lambda limit: limit.name)
+        held = none_refused((yield [self._holders_command(row[0].decode(), _HOLDERS) for row in rows])) if rows else []
+        found = [Limit.read(row, holders=_holders(members)) for row, members in zip(rows, held, strict=True)]
+        return sorted(found, key=lambda limit: limit.name)
 
     def set_weights(self, weights: Mapping[str, float]) -> None:
         """Replace the weights of fairness keys: a key with weight 2 has twice as many turns as one with 1, the default.
@@ -177,7 +183,7 @@ class FlowControl:
         if not name:
             return Place(None, ahead)
         call = Call(READ_LIMITS, [self._keys.queues, self._keys.flow_limits], [name])
-        [[row], held] = none_refused((yield [call, self._holders_command(name.decode(), 20)]))
+        [[row], held] = none_refused((yield [call, self._holders_command(name.decode(), _HOLDERS)]))
         return Place(Limit.read(row, own), ahead, _holders(held))
 
 

@@ -284,7 +284,7 @@ def _identity(worker: Worker, config: WorkerConfig) -> Identity:
         token=config.token or "",
         worker_type=worker.worker_type or "",
         skills={name: skill.schema for name, skill in worker.skills.items()},
-        limits={name: skill.limit.given() for name, skill in worker.skills.items() if skill.limit is not None},
+        limits={name: skill.limit for name, skill in worker.skills.items()},
         resources=worker.resources if config.resources is None else config.resources,
         costs=worker.costs if config.costs is None else config.costs,
         concurrency=Capacity(worker.skills, config.concurrency).tasks,

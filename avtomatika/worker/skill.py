@@ -5,7 +5,7 @@ Coroutine functions wrap async skills, other callables sync ones.
 
 import inspect
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import partial
 from typing import Any, Self, get_args, get_origin
@@ -16,7 +16,7 @@ from avtomatika.core.limits import LimitValues
 from avtomatika.core.names import is_user_name
 from avtomatika.core.times import SECONDS, Duration, in_seconds, is_seconds
 from avtomatika.core.value_types import ValueType, annotation_of, fields_type, object_type, value_type
-from avtomatika.errors import SkillError
+from avtomatika.errors import InvalidRequestError, SkillError
 
 from .context import INJECTABLE, OF_BATCHES, AsyncTaskContext, TaskContext
 
@@ -65,7 +65,7 @@ class Skill:
     param_type: ValueType
     named: tuple[str, ...] = ()
     time_limit_seconds: float | None = None
-    limit: LimitValues | None = None
+    limit: Mapping[str, Json] = field(default_factory=dict)
     middleware: tuple[Middleware, ...] = ()
     batch: int | None = None
     max_wait_seconds: float = 0.0
@@ -77,12 +77,12 @@ class Skill:
         name: str | None = None,
         *,
         time_limit: Duration | None = None,
-        concurrency: int | None = None,
-        rate: str | None = None,
         batch: int | None = None,
         max_wait: Duration = 0.05,
+        **limit: Any,
     ) -> Self:
-        """Inspect the signature of *function*. Raises SkillError if it could not be called."""
+        """Inspect the signature of *function*; *limit* has concurrency, rate, or both. Raises SkillError if it could
+        not be called."""
         name = str(name or getattr(function, "__name__", ""))
         if not is_user_name(name):
             raise SkillError(
@@ -92,8 +92,8 @@ class Skill:
         if time_limit_seconds is not None and not is_seconds(time_limit_seconds):
             raise SkillError(f"skill {name!r}: its time limit is {time_limit!r}, but must be {SECONDS}")
         try:
-            limit = LimitValues.of(concurrency, rate) if concurrency is not None or rate is not None else None
-        except ValueError as error:
+            LimitValues.of(**limit) if limit else None
+        except InvalidRequestError as error:
             raise SkillError(f"skill {name!r}: {error}") from None
         parameters = inspect.signature(function).parameters
         injected = tuple(each for each in parameters if each in (INJECTABLE if batch is None else OF_BATCHES))

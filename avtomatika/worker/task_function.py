@@ -18,19 +18,8 @@ Returned = TypeVar("Returned", covariant=True)
 Result = TypeVar("Result")
 
 #: Options of a task, in the order of the documentation; all other keyword arguments are parameters of the skill.
-_OPTIONS = (
-    "delay",
-    "at",
-    "priority",
-    "fairness_key",
-    "unique_key",
-    "on_conflict",
-    "labels",
-    "idempotency_key",
-    "retries",
-    "time_limit",
-    "webhook_url",
-)
+_OPTIONS: tuple[str, ...] = ("delay", "at", "priority", "fairness_key", "unique_key", "on_conflict", "labels")
+_OPTIONS += ("idempotency_key", "retries", "time_limit", "webhook_url")
 
 
 class TaskFunction(Protocol[P, Returned, Result]):

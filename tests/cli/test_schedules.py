@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from avtomatika.cli.schedules_file import schedules_of_file
+from avtomatika.cli.definition_files import schedules_of_file
 from avtomatika.errors import SettingsError
 from avtomatika.tokens import reloading_toml
 

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from avtomatika import Blueprint, PermanentError, TransientError
+from avtomatika.broker import Consumer
 from avtomatika.core.explain.facts import Facts
 from avtomatika.core.explain.reason import Reason
 from avtomatika.core.explain.why import explain
 from avtomatika.core.job import Job
+from avtomatika.core.limits import LimitValues
 from avtomatika.schemas import wire
+from avtomatika.store import NewJob
 from avtomatika.testing import NEVER_ANSWERS, run
 from avtomatika.transport import connect
 
@@ -448,3 +452,114 @@ def test_a_full_server_is_named_first(stage: Made, make_server: Callable[..., Ow
     house.close()
 
     assert full.code == "server_full"
+
+
+# ---------------------------------------------------------------- limits and turns
+
+
+def of_account(house: Stage, *accounts: int) -> list[str]:
+    """Jobs of accounts, whose tasks are in the queue."""
+    return [queued(house, account=account) for account in accounts]
+
+
+def test_a_task_that_waits_for_a_limit_says_which_and_who_runs(stage: Made) -> None:
+    house = stage(limited())
+    house.orchestrator()
+    first, second, third, other = of_account(house, 7, 7, 7, 8)
+    assert {house.take_task("encode")[1].job_id for _ in range(2)} == {first, other}
+
+    [_, of_second, *_], [_, of_third, *_] = reasons(house, second), reasons(house, third)
+
+    assert of_second.code == "limit_reached"
+    assert of_second.text == "It waits for the limit of the key 'acct-7': 1 of 1 running, 1st in line."
+    assert of_third.text == "It waits for the limit of the key 'acct-7': 1 of 1 running, 2nd in line."
+    assert of_third.facts["jobs"] == [first]
+    assert (of_third.facts["limit"], of_third.facts["before"]) == ("key:acct-7", 1)
+
+
+def test_the_time_in_line_follows_from_the_tasks_that_ended(stage: Made) -> None:
+    house = stage(limited())
+    house.orchestrator()
+    _, second, third = of_account(house, 7, 7, 7)
+    house.take_task("encode")
+    house.store.task_times.record("encode", 20_000)
+    house.store.task_times.flush()
+
+    assert "1 of 1 running, 1st in line, about 20 seconds." in texts(house, second)
+    assert "1 of 1 running, 2nd in line, about 40 seconds." in texts(house, third)
+
+
+def test_a_rate_says_when_the_task_may_start(house: Stage) -> None:
+    house.store.limits.put("skill:encode", LimitValues.of(None, "2/m"))
+    _, _, third = (queued(house) for _ in range(3))
+    house.take_task("encode")
+
+    expected = "It waits for the limit of the skill 'encode': at most 2/minute, 2nd in line, about 1 minute."
+    assert expected in texts(house, third)
+
+
+@pytest.mark.parametrize("name", ["skill:encode", "client:me", "blueprint:film", "key:acct-7"])
+def test_a_pause_says_since_when_and_by_whom(stage: Made, name: str) -> None:
+    house = stage(limited())
+    house.orchestrator()
+    house.store.limits.set_paused(name, "anna")
+    [job_id] = of_account(house, 7)
+    with pytest.raises(AssertionError):
+        house.take_task("encode")
+
+    kind, _, word = name.partition(":")
+    assert re.search(
+        rf"The {kind} '{word}' has been paused since [\d :-]+ UTC, by 'anna'. Resume it.", texts(house, job_id)
+    )
+
+    house.store.limits.set_paused(name)
+    house.take_task("encode")
+
+
+def test_a_fan_out_says_how_many_of_its_branches_may_run(stage: Made) -> None:
+    bp = Blueprint("album")
+
+    @bp.handler(is_start=True)
+    def split(actions: Any) -> None:
+        actions.dispatch_parallel([{"type": "encode"}] * 5, aggregate_into="collect", max_concurrency=2)
+
+    @bp.aggregator(is_end=True)
+    def collect() -> None: ...
+
+    house = stage(bp)
+    house.orchestrator()
+    job_id = house.create(bp)
+    house.turn_until_status(job_id, "waiting_for_parallel")
+    taken = [house.take_task("encode") for _ in range(2)]
+    with pytest.raises(AssertionError):
+        house.take_task("encode")
+
+    assert "It waits for the limit of the fan-out: 2 of 2 running, 3rd in line." in texts(house, job_id)
+    house.answer(taken[0])
+    house.take_task("encode")
+
+
+def test_a_task_in_turns_says_its_place(house: Stage) -> None:
+    create = house.store.create
+    for client in ["big"] * 3 + ["small"]:
+        job_id = create(NewJob(plan=house.blueprints[0].plan, client=client)).job_id
+        house.turn_until_status(job_id, "waiting_for_worker")
+    with closing(Consumer(house.connection, ["encode"], prefetch=1)) as worker:
+        assert worker.take(5)
+
+    assert "at place 1 of 3 in queue 'encode', from which clients are served in turns" in texts(house, job_id)
+
+
+def limited() -> Blueprint:
+    bp = Blueprint("film")
+
+    @bp.handler(is_start=True)
+    @bp.limit(key="acct-{initial_data[account]}", concurrency=1)
+    def start(actions: Any) -> None:
+        actions.dispatch_task("encode", transitions={"success": "done"})
+
+    @bp.handler(is_end=True)
+    def done() -> str:
+        return "ok"
+
+    return bp

@@ -1,4 +1,4 @@
-"""The pages at ``/``: overview, jobs, blueprints, workers, queues, schedules, dead letters and approvals.
+"""The pages at ``/``: overview, jobs, blueprints, workers, queues, limits, schedules, dead letters and approvals.
 
 They read well without JavaScript; the scripts in ``static/`` add what changes while one looks. ``routes.py`` requires a
 session, ``rendering.py`` renders the templates.

@@ -64,6 +64,8 @@ def _remedy(problem: Finding) -> tuple[str, Mapping[str, str]] | None:
     match problem.kind:
         case "no_worker" | "long_wait" | "queue_paused":
             return "pages.show_queue", {"name": problem.subject}
+        case "limit_paused":
+            return "pages.show_limits", {}
         case "dead_letters":
             return "pages.show_dead_letters", {}
         case "quarantined":

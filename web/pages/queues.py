@@ -1,6 +1,10 @@
-"""Queues, the messages that wait in them, and dead letters."""
+"""Queues, the messages that wait in them, dead letters, and limits of tasks."""
 
 from flask import Response, request
+
+from avtomatika.core.limits import KINDS, LimitValues, limit_name
+from avtomatika.schemas.responses import dump
+from avtomatika.schemas.server_answers import LimitInfo
 
 from ..auth import caller, require_operator
 from ..services import services
@@ -46,6 +50,31 @@ def pause_queue(name: str, action: str) -> Response:
     require_operator()
     services().queues.set_paused(name, caller().name if action == "pause" else "")
     return see_other("pages.show_queue", name=name)
+
+
+@routes.get("/limits")
+def show_limits() -> Response:
+    """List limits of tasks, those that stop some first"""
+    require_operator()
+    found = services().store.limits.all().values()
+    shown = sorted(found, key=lambda each: (each.paused_by is None, -each.waiting, -each.running))
+    return page("limits.html", limits=[(each, dump(LimitInfo, each)) for each in shown], kinds=KINDS)
+
+
+@routes.post("/limits")
+def act_on_limit() -> Response:
+    """Set, remove, pause or resume a limit"""
+    require_operator()
+    given, limits = {name: text.strip() for name, text in request.form.items()}, services().store.limits
+    name, action = limit_name(given["kind"], given["name"]), given["action"]
+    if action == "set":
+        count = given["concurrency"]
+        limits.put(name, LimitValues.of(int(count) if count.isdecimal() else count or None, given["rate"] or None))
+    elif action == "remove":
+        limits.remove(name)
+    else:
+        limits.set_paused(name, caller().name if action == "pause" else "")
+    return see_other("pages.show_limits")
 
 
 @routes.get("/dead-letters")

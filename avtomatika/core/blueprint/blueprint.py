@@ -9,7 +9,7 @@ from avtomatika.core.compiler.compiler import compile_blueprint
 from avtomatika.core.job import Json
 from avtomatika.core.job_request import ON_CONFLICT
 from avtomatika.core.jsonable import as_json
-from avtomatika.core.limits import KeyTemplate, LimitValues, TaskLimit
+from avtomatika.core.limits import KeyTemplate, LimitValues
 from avtomatika.core.names import is_user_name
 from avtomatika.core.plan import EndKind, Plan
 from avtomatika.core.retry import RetryPolicy
@@ -19,8 +19,7 @@ from avtomatika.core.value_types import object_type, value_type
 from avtomatika.errors import BlueprintError, HandlerError, InvalidRequestError
 
 from .conditions import Condition
-from .handler import Function, Handler, line_of
-from .handler_check import NAME_RULE, check_names, handler_problem
+from .handler import NAME_RULE, Function, Handler, handler_problem, line_of
 
 H = TypeVar("H", bound=Function)
 
@@ -87,7 +86,7 @@ class Blueprint:
             raise self._refusal(f"max_transitions must be a whole number of at least 1, not {max_transitions!r}")
         self.retry = self._retry(retry, max_retries)
         #: The functions that have limits.
-        self.limits: list[tuple[Function, TaskLimit]] = []
+        self.limits: list[tuple[Function, KeyTemplate, LimitValues]] = []
         self.fairness_key = None if fairness_key is None else self._template("fairness_key", fairness_key)
         self.unique_key = None if unique_key is None else self._template("unique_key", unique_key)
         self.on_conflict = on_conflict
@@ -164,25 +163,24 @@ class Blueprint:
         *key* may contain data of the job: ``{initial_data[account]}``, ``{state_history[order][region]}``. Returns a
         decorator that changes nothing, to stand at the handler of the state.
         """
+        template = self._template("limit", key, "state_history")
         try:
             values = LimitValues.of(concurrency, rate)
-        except ValueError as error:
+        except InvalidRequestError as error:
             raise self._refusal(f"limit: {error}") from None
-        made = TaskLimit(self._template("limit: key", key, "initial_data", "state_history"), values)
 
         def mark(function: H) -> H:
-            self.limits.append((function, made))
+            self.limits.append((function, template, values))
             return function
 
         return mark
 
     def _template(self, option: str, text: object, *sources: str) -> KeyTemplate:
+        fields = {} if self.input is None else object_type(self.input).schema.get("properties", {})
         try:
-            made = KeyTemplate.of(text, *sources or ("initial_data",))
-            check_names(made, self.input)
-        except ValueError as error:
-            raise self._refusal(f"{option} {error}") from None
-        return made
+            return KeyTemplate.of(text, *sources, "initial_data", fields=fields)
+        except InvalidRequestError as error:
+            raise self._refusal(f"{option}: {error}") from None
 
     @overload
     def handler(self, name: H) -> H: ...

@@ -7,13 +7,15 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from avtomatika.core.names import is_user_name
 from avtomatika.core.plan import EndKind
 from avtomatika.core.value_types import ValueType, annotation_of, value_type
 from avtomatika.errors import HandlerError, InvalidInputError
 
-from .conditions import Condition
+from .conditions import Condition, Field
 from .job_context import INJECTED, JobContext
 
+NAME_RULE = "may contain letters, digits, '_' and '-', at most 64, and must not start with '_'"
 #: Injected arguments that have one type.
 _FIXED = frozenset(INJECTED) - {"initial_data"}
 #: A function of the user, sync or async, with any parameters.
@@ -108,3 +110,28 @@ def line_of(function: Function) -> int | None:
     """Return the first line of *function* in its file, decorators included; None if unknown."""
     code = getattr(inspect.unwrap(function), "__code__", None)
     return getattr(code, "co_firstlineno", None)
+
+
+def handler_problem(
+    function: object, state: str, *, condition: object, queue: object, may_go_to: object, is_end: object
+) -> str | None:
+    """Return why *function* cannot be a handler of *state* with these options; None if it can."""
+    if not callable(function) or inspect.isclass(function):
+        return f"a handler must be a function, not {function!r}"
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        return "a handler must not be a generator; it calls an action, or returns the result of an end"
+    if not is_user_name(state):
+        return f"the name of a state {NAME_RULE}"
+    if queue is not None and not is_user_name(queue):
+        return f"the queue {queue!r} {NAME_RULE}"
+    if isinstance(condition, Field):
+        return f"the condition is not a comparison: write, for example, {condition!r} == True"
+    if condition is not None and not isinstance(condition, Condition):
+        return f'the condition must be built with F, as in F.initial_data["size"] > 3, not {condition!r}'
+    if condition is not None and condition.asks_for_item:
+        return "F.item is an item of a list: use it inside F....any_(...) or F....all_(...)"
+    if isinstance(may_go_to, str):
+        return f"may_go_to must be a list of states: write may_go_to=[{may_go_to!r}]"
+    if is_end not in (False, True, "failed"):
+        return f'is_end must be True or "failed", not {is_end!r}'
+    return None

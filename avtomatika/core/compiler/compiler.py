@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, TypeVar
 
 from avtomatika.core.blueprint.handler import Handler, line_of
-from avtomatika.core.limits import TaskLimit
 from avtomatika.core.plan import Plan, StatePlan, Via
 from avtomatika.errors import BlueprintError
 
@@ -25,10 +24,10 @@ def compile_blueprint(blueprint: Blueprint) -> Plan:
     start = _start(blueprint)
     states = {name: _state(blueprint, name, is_start=name == start) for name in blueprint.handlers}
     check_reachability(blueprint.name, states, start)
-    known = [handler.function for handlers in blueprint.handlers.values() for handler in handlers]
-    for function, limit in blueprint.limits:
-        if not any(function is each for each in known):
-            message = f"the limit {limit.key.text!r} is at a function that is no handler: add @bp.handler"
+    used = [limit for state in states.values() if state.dispatches for limit in state.limits]
+    for function, key, values in blueprint.limits:
+        if (key, values) not in used:
+            message = f"the limit {key.text!r} must be at a handler that dispatches tasks"
             raise BlueprintError(message, blueprint=blueprint.name, line=line_of(function))
     _check_aggregators(blueprint, states)
     plan_hash = fingerprint(blueprint.name, states, start)
@@ -85,6 +84,7 @@ def _state(blueprint: Blueprint, name: str, *, is_start: bool) -> StatePlan:
         _check_actions(blueprint, handler, path, is_end=end is not None)
     transitions = tuple(dict.fromkeys(transition for path in paths for transition in path.transitions))
     targets = dict.fromkeys(transition.target for transition in transitions)
+    functions = [handler.function for handler in handlers]
     return StatePlan(
         name=name,
         queue=_agreed(blueprint, handlers, "queue", [handler.queue for handler in handlers]),
@@ -100,16 +100,9 @@ def _state(blueprint: Blueprint, name: str, *, is_start: bool) -> StatePlan:
         guards=tuple(str(handler.guard) for handler in handlers if handler.guard is not None),
         may_go_to=tuple(dict.fromkeys(target for handler in handlers for target in handler.may_go_to)),
         is_retired=any(handler.is_retired for handler in handlers),
-        limits=_limits(blueprint, handlers, dispatches=any(path.dispatches for path in paths)),
+        limits=tuple((key, values) for made, key, values in blueprint.limits if made in functions),
         line=handlers[0].line,
     )
-
-
-def _limits(blueprint: Blueprint, handlers: tuple[Handler, ...], *, dispatches: bool) -> tuple[TaskLimit, ...]:
-    found = [(each, limit) for each in handlers for function, limit in blueprint.limits if function is each.function]
-    for handler, _ in found if not dispatches else ():
-        raise refusal(blueprint, handler, "has a limit, which applies to tasks, but it dispatches none")
-    return tuple(limit for _, limit in found)
 
 
 def _check_order(blueprint: Blueprint, handlers: tuple[Handler, ...]) -> None:

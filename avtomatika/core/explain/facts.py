@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from avtomatika.core.job import HistoryEntry, Job
+from avtomatika.core.limits import LimitValues
 from avtomatika.core.placement.selection import Unfit
 
 
@@ -47,10 +48,25 @@ class AbleWorker:
     unfit: Unfit | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class StoppedBy:
+    """The limit that a task waits for, such as ``skill:encode``: its *values*, the number of tasks that run, and
+    *job_ids* of some; who paused it; and how long the first task in line waits on average, if that is known."""
+
+    name: str
+    values: LimitValues
+    running: int = 0
+    job_ids: Sequence[str] = ()
+    paused_ms: int | None = None
+    paused_by: str | None = None
+    seconds_each: float = 0.0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueuePlace:
     """A queue with *waiting* messages: the message of the job has *before* messages ahead of it, or *holder* has leased
-    it. No consumer takes from it since *paused_by* paused it at *paused_ms*."""
+    it. No consumer takes from it since *paused_by* paused it at *paused_ms*. If *in_turns*, fairness keys take turns;
+    if *limit* stops the message, *before* others wait for the same limit."""
 
     queue: str
     waiting: int = 0
@@ -59,6 +75,8 @@ class QueuePlace:
     silent_ms: int = 0
     paused_ms: int | None = None
     paused_by: str | None = None
+    in_turns: bool = False
+    limit: StoppedBy | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -80,9 +80,12 @@ class Explanation:
 
     def paused(self, place: QueuePlace | None) -> Iterator[Reason]:
         if place is not None and place.paused_ms is not None and place.holder is None:
-            since = f"{utc(place.paused_ms):%Y-%m-%d %H:%M} UTC"
-            text = f"The queue {place.queue!r} has been paused since {since}, by {place.paused_by!r}. Resume it."
-            yield self.reason("queue_paused", text, queue=place.queue, by=place.paused_by, since_ms=place.paused_ms)
+            subject = f"The queue {place.queue!r}"
+            yield self.paused_by("queue_paused", subject, place.paused_ms, place.paused_by, queue=place.queue)
+
+    def paused_by(self, code: str, subject: str, since_ms: int, by: str | None, **facts: Json) -> Reason:
+        text = f"{subject} has been paused since {utc(since_ms):%Y-%m-%d %H:%M} UTC, by {by!r}. Resume it."
+        return self.reason(code, text, **facts, by=by, since_ms=since_ms)
 
     def overdue(self, due_ms: int) -> Iterator[Reason]:
         if self.facts.now_ms - due_ms > _NOTICED_WITHIN_MS:

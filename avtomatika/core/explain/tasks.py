@@ -5,11 +5,12 @@ from collections.abc import Iterator, Sequence
 from avtomatika.core.job import Task
 from avtomatika.core.plan import CELERY
 
-from .facts import AbleWorker, TaskProgress
+from .facts import AbleWorker, StoppedBy, TaskProgress
 from .reason import Explanation, Reason, count, counted, span
 
 #: A worker without a heartbeat for this time is not counted; the public SDK sends one every 15 s.
 _SILENT_AFTER_MS = 20_000
+_ENDINGS = {1: "st", 2: "nd", 3: "rd"}
 #: Maximum number of unfit workers that are named.
 _SHOWN_UNFIT = 3
 
@@ -67,12 +68,29 @@ class TaskExplanation(Explanation):
             text += f", which renewed the lease {span(place.silent_ms)} ago but has not started the task"
         elif place is not None:
             number = "," if place.before is None else f", at place {place.before + 1}"
-            text += f"{number} of {place.waiting} in queue {place.queue!r}"
+            text += f"{'' if place.limit else f'{number} of {place.waiting}'} in queue {place.queue!r}"
+            text += ", from which clients are served in turns" if place.in_turns else ""
         facts = {} if place is None else {"queue": place.queue, "waiting": place.waiting, "before": place.before}
         yield self.reason("task_queued", f"{text}.", task_id=task.id, **facts)
         yield from self.paused(place)
+        if place is not None and place.limit is not None and place.holder is None:
+            yield self._stopped(place.limit, place.before or 0)
         yield from self._able(task)
         yield from self._limit(task, "dispatch", "must be started")
+
+    def _stopped(self, limit: StoppedBy, before: int) -> Reason:
+        kind, _, name = limit.name.partition(":")
+        subject = "fan-out" if kind == "fan-out" else f"{kind} {name!r}"
+        if limit.paused_ms is not None:
+            return self.paused_by("limit_paused", f"The {subject}", limit.paused_ms, limit.paused_by, limit=limit.name)
+        values, seconds = limit.values, (before + 1) * limit.seconds_each
+        parts = [f"{limit.running} of {values.concurrency} running" if values.concurrency else ""]
+        digit = 0 if (before + 1) // 10 % 10 == 1 else (before + 1) % 10
+        parts += [f"at most {values.rate}" if values.rate else "", f"{before + 1}{_ENDINGS.get(digit, 'th')} in line"]
+        parts += [f"about {span(max(round(1000 * seconds), 1000))}" if seconds else ""]
+        text = f"It waits for the limit of the {subject}: {', '.join(filter(None, parts))}."
+        facts = {"limit": limit.name, **values.on_wire(), "running": limit.running, "before": before}
+        return self.reason("limit_reached", text, **facts, seconds=seconds or None, jobs=list(limit.job_ids))
 
     def _able(self, task: Task) -> Iterator[Reason]:
         able = [worker for worker in self.facts.workers if task.task_type in worker.skills]

@@ -107,7 +107,7 @@ class _JobExplanation(Explanation):
             text += f" {of.failed} have failed, and {of.max_failures or 0} may."
         yield self.reason("branches_left", text, total=of.size, sent=of.sent, left=left, failed=of.failed or 0)
         shown: set[tuple[str, str | None]] = set()
-        for task in self.job.tasks.values():
+        for task in reversed(list(self.job.tasks.values())):  # the last one is most likely to wait
             progress = self.facts.live_state.in_flight.get(task.id)
             holder = None if progress is None else progress.worker_id
             if task.blueprint is not None:

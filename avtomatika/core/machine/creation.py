@@ -6,7 +6,6 @@ from avtomatika.core.data_checks import check_input
 from avtomatika.core.events import Start
 from avtomatika.core.job import HistoryEntry, Job, Json, Parent
 from avtomatika.core.job_request import ON_CONFLICT, WAITING, JobRequest
-from avtomatika.core.limits import KeyTemplate
 from avtomatika.core.plan import Plan
 from avtomatika.core.step import SendEvent, Step
 from avtomatika.errors import InvalidRequestError
@@ -30,13 +29,13 @@ def new_job(
     """Return the first step of a job: version 0, its first history entry, and the message or timer that starts it.
 
     A single task has *task_retries* by default. It starts in *state* with *state_history* if it reruns another job from
-    there. Raises InvalidRequestError if its data do not fit the blueprint's input type.
+    there. Raises InvalidRequestError if its data do not fit the blueprint's input type, or give no fairness key.
     """
     wanted = request.request_fields() | {"initial_data": check_input(plan, request.initial_data)}
     if request.skill is not None:
         wanted["max_retries"] = given(request.max_retries, task_retries)
-    wanted["fairness_key"] = given(request.fairness_key, _rendered(plan.fairness_key, "fairness key", wanted))
-    own_key = None if parent is not None else _rendered(plan.unique_key, "unique key", wanted)
+    wanted["fairness_key"] = given(request.fairness_key, plan.fairness_key and plan.fairness_key.render(wanted))
+    own_key = None if parent is not None or plan.unique_key is None else plan.unique_key.render(wanted)
     wanted["unique_key"] = given(request.unique_key, own_key)
     if wanted["unique_key"] is not None:
         wanted["on_conflict"] = given(request.on_conflict, given(plan.on_conflict, ON_CONFLICT[0]))
@@ -68,14 +67,6 @@ def new_job(
         timers=deadline_timer(plan, job),
     )
     return created.then(_first_step(plan, job))
-
-
-def _rendered(template: KeyTemplate | None, name: str, wanted: Mapping[str, Json]) -> str | None:
-    try:
-        return None if template is None else template.render(wanted)
-    except ValueError as error:
-        message = f"the {name} of the blueprint: {error}"
-        raise InvalidRequestError(message, fields={"initial_data": [message]}) from None
 
 
 def _first_step(plan: Plan, job: Job) -> Step:

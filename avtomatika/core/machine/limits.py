@@ -4,6 +4,7 @@ from contextlib import suppress
 
 from avtomatika.core.job import Job, Json, Task
 from avtomatika.core.plan import Plan
+from avtomatika.errors import InvalidRequestError
 
 from .moves import error
 
@@ -11,10 +12,9 @@ from .moves import error
 def limits_of(plan: Plan, job: Job, task: Task) -> tuple[Json, ...]:
     """Return the limits of *task*: name and values of each."""
     found: list[Json] = []
-    state = plan.states.get(task.state)
-    for limit in () if state is None else state.limits:
-        with suppress(ValueError):  # of a retry: code deployed since may read data that the job does not have
-            found.append([f"key:{limit.key_for(job)}", limit.values.on_wire()])
+    for key, values in plan.states[task.state].limits if task.state in plan.states else ():
+        with suppress(InvalidRequestError):  # of a retry: code deployed since may read data that the job does not have
+            found.append([f"key:{key.render(vars(job))}", values.on_wire()])
     if job.fan_out is not None and job.fan_out.max_concurrency is not None:
         found.append([f"fan-out:{task.group}", {"concurrency": job.fan_out.max_concurrency}])
     return tuple(found)
@@ -23,8 +23,8 @@ def limits_of(plan: Plan, job: Job, task: Task) -> tuple[Json, ...]:
 def limit_problem(plan: Plan, job: Job) -> dict[str, Json] | None:
     """Return the error of a job without the data that the limits of its state read."""
     try:
-        for limit in plan.states[str(job.current_state)].limits:
-            limit.key_for(job)
-    except ValueError as problem:
+        for key, _ in plan.states[str(job.current_state)].limits:
+            key.render(vars(job))
+    except InvalidRequestError as problem:
         return error("INVALID_LIMIT_KEY", f"the limit of the tasks of state {job.current_state!r}: {problem}")
     return None

@@ -1,9 +1,29 @@
 -- Returns for each limit {name, its values (JSON) or '', number running, number of waiting messages that it stops}.
 --
--- KEYS: queues, limits of flow control.    ARGV: limits; without any, all that are set.
+-- Values of a limit that only messages have are known while it stops one.
+-- KEYS: queues, limits of flow control.    ARGV: limits; without any, all that are set, and up to 1000 that run or stop messages.
 
 local prefix = string.sub(KEYS[1], 1, -7)
 local names = #ARGV > 0 and ARGV or redis.call('HKEYS', KEYS[2])
+local known, own = {}, {}
+for _, name in ipairs(names) do known[name] = true end
+
+-- Adds the limits that members of *key* start with, if their messages define them (others are those of every message).
+local function add_names(key)
+  local from = '-'
+  for _ = 1, 1000 do
+    local first = redis.call('ZRANGEBYLEX', key, from, '+', 'LIMIT', 0, 1)[1]
+    if not first then return end
+    local name = string.match(first, '^[^%z]*')
+    if not known[name] and string.find(name, '^key:') then names[#names + 1], known[name] = name, true end
+    from = '(' .. name .. '\1'
+  end
+end
+
+if #ARGV == 0 then
+  add_names(prefix .. 'flow:holders')
+  add_names(prefix .. 'flow:stopped')
+end
 
 local function waiting(limit)
   local number = 0
@@ -12,7 +32,10 @@ local function waiting(limit)
     local base = prefix .. 'q:' .. queue .. ':'
     if limit == 'skill:' .. queue then number = number + redis.call('ZCARD', base .. 'waiting') end
     for _, group in ipairs(members(base .. 'stopped', limit, 1000)) do
-      local name = string.match(group, '^[^%z]*%z[^%z]*%z(.*)$')
+      local name, limits = string.match(group, '^[^%z]*%z[^%z]*%z([^%z]*%z(.*))$')
+      for _, each in ipairs(own[limit] and {} or cjson.decode(limits)) do
+        if type(each) == 'table' and each[1] == limit then own[limit] = cjson.encode(each[2]) end
+      end
       number = number + redis.call('ZLEXCOUNT', base .. 'waiting', '[' .. name .. '\0', '(' .. name .. '\1')
     end
   end
@@ -22,6 +45,7 @@ end
 local found = {}
 for index, name in ipairs(names) do
   local running = redis.call('ZLEXCOUNT', prefix .. 'flow:holders', '[' .. name .. '\0', '(' .. name .. '\1')
-  found[index] = {name, redis.call('HGET', KEYS[2], name) or '', running, waiting(name)}
+  local stopped = waiting(name)
+  found[index] = {name, redis.call('HGET', KEYS[2], name) or own[name] or '', running, stopped}
 end
 return found
