@@ -19,6 +19,7 @@ from avtomatika.broker import Consumer
 from avtomatika.core.blueprint.action_types import Action
 from avtomatika.core.job import Job
 from avtomatika.core.machine import decisions, machine, single_task
+from avtomatika.core.rules import Rules
 from avtomatika.schemas import wire
 from avtomatika.store import Cause, Commit, Store
 from avtomatika.tokens import Clients
@@ -163,7 +164,8 @@ def move(redis_url: str, store: Store) -> Iterator[Callable[..., Job]]:
         assert before is not None
         step = machine.advance(video.plan, before, event, queue=delivery.queue)
         for action in actions:
-            decided = decisions.decide(video.plan, step.job, action, queue=delivery.queue, patch={})
+            rules = Rules(plans={"video": video.plan})
+            decided = decisions.decide(video.plan, step.job, action, queue=delivery.queue, patch={}, rules=rules)
             step = step.then(decided)
         if raised:
             step = step.then(decisions.handler_raised(video.plan, step.job, error=raised, retry_limit=0))

@@ -9,7 +9,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from avtomatika.core.blueprint.action_types import End, GoTo, WaitFor
+from avtomatika.core.blueprint.action_types import End, FanOut, GoTo, RunBlueprint, WaitFor
 from avtomatika.core.job import Job, JobStatus
 from avtomatika.store import Store
 
@@ -57,6 +57,25 @@ def test_the_values_of_a_job_as_json_and_its_graph(browser: FlaskClient, operato
     assert all(value.mimetype == "application/json" for value in values.values())
     assert graph.mimetype == "image/svg+xml"
     assert "sandbox" in graph.headers["Content-Security-Policy"]
+
+
+def test_the_children_of_a_fan_out_are_linked_and_listed(
+    browser: FlaskClient, operator: FlaskClient, move: Move
+) -> None:
+    log_in(browser, OPERATOR_TOKEN)
+    job_id = created_id(operator, initial_data={})
+    child = RunBlueprint("video", {}, {"success": "encode"})
+    move(FanOut((child, child), "encode"))
+
+    page = browser.get(f"/jobs/{job_id}").text
+    listed = browser.get(f"/jobs?label=parent={job_id}").text
+
+    for child_id in (f"{job_id}-1-1", f"{job_id}-1-2"):
+        assert f'href="/jobs/{child_id}"' in page
+        assert f"Started child job {child_id} (branch" in words(page)
+        assert f'href="/jobs/{child_id}"' in listed
+    assert f'href="/jobs?label=parent%3D{job_id}"' in page
+    assert f'href="/jobs/{job_id}"' not in listed
 
 
 def test_a_job_of_another_client_is_like_one_that_does_not_exist(
