@@ -183,7 +183,7 @@ class _Reader(ast.NodeVisitor):
         items = arguments.get("tasks" if method == "dispatch_parallel" else "blueprints")
         dicts = [] if items is None else list(_dicts_in(self._scope.choices(items)))
         may_have_more = not dicts
-        for each in dicts:
+        for each in dicts or self._dicts_in_parts(items):
             if (child := entry_of(each, "blueprint")) is not None:
                 children.extend(self._values(child) or ())
             else:
@@ -194,6 +194,18 @@ class _Reader(ast.NodeVisitor):
             may_have_more = may_have_more or own is None or None in each.keys
         known = None if None in names or not names else tuple(names)
         return ActionCall(method, line, tuple(edges), known, tuple(children), may_have_more)
+
+    def _dicts_in_parts(self, items: ast.expr | None) -> Iterator[ast.Dict]:
+        """Yield the dicts of lists that are joined, as in ``[*tasks, *children]``."""
+        for choice in () if items is None else self._scope.choices(items):
+            match choice:
+                case ast.List(elts=parts) | ast.Tuple(elts=parts):
+                    for part in parts:
+                        yield from self._dicts_in_parts(part.value) if isinstance(part, ast.Starred) else ()
+                case ast.BinOp(left=left, op=ast.Add(), right=right):
+                    yield from self._dicts_in_parts(left)
+                    yield from self._dicts_in_parts(right)
+            yield from _dicts_in([choice])
 
     def _values(self, node: ast.expr) -> Values:
         return self._scope.values(node)

@@ -131,10 +131,17 @@ def test_shows_the_blueprints_of_child_branches() -> None:
 
     @bp.handler(is_start=True)
     def split(actions: Any) -> None:
-        actions.run_blueprints([{"blueprint": "thumb"}, {"blueprint": "poster"}], aggregate_into="collect")
+        actions.run_blueprints([{"blueprint": "thumb"}, {"blueprint": "poster"}], aggregate_into="mix")
+
+    @bp.aggregator
+    def mix(names: list[str], actions: Any) -> None:
+        thumbs = [{"blueprint": "thumb", "initial_data": {"name": name}} for name in names]
+        actions.dispatch_parallel([*thumbs, *[{"task_type": "greet"}]], aggregate_into="collect")
 
     @bp.aggregator(is_end=True)
     def collect() -> None: ...
 
-    assert {"runs: poster, thumb", "collects branches"} <= set(texts(dot(bp.plan)))
-    assert "task: chosen at run time" not in texts(dot(bp.plan))
+    shown = texts(dot(bp.plan))
+
+    assert {"runs: poster, thumb", "runs: thumb", "task: greet", "collects branches"} <= set(shown)
+    assert "task: chosen at run time" not in shown
