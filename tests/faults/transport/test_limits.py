@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Event, Thread
+from typing import Any
 
 import pytest
 from kombu import Exchange, Queue
@@ -99,3 +100,20 @@ def test_limits_hold_while_consumers_are_killed(redis_url: str, tmp_path: Path, 
     assert ledger.lost(set()) == []
     assert [(limit.running, limit.waiting) for limit in control.limits()] == [(0, 0)] * 2
     server.close()
+
+
+def test_a_killed_server_keeps_turns_and_slots(make_server: Callable[..., Any], tmp_path: Path) -> None:
+    server, ledger = make_server(appendfsync="always"), Ledger(tmp_path / "seen")
+    queues.declare(server.url)
+    publish(server.url, ledger)
+    with Consumers(Post(server.url, str(ledger.path), 10, WORK_SECONDS)):
+        for kill in range(3):
+            wait_until(lambda kill=kill: len(ledger.seen) > 50 * (kill + 1), 60, "progress")
+            server.kill()
+            server.start()
+        wait_until(lambda: queues.waiting(server.url) == 0, 120, "an empty queue")
+
+    assert ledger.lost(set()) == []
+    with queues.client(server.url) as client:
+        assert client.keys("*:held") == []
+        assert client.keys("*:flow:*") == []
