@@ -9,7 +9,6 @@ import click
 from avtomatika import logs
 from avtomatika.errors import SettingsError
 from avtomatika.settings import Settings
-from avtomatika.worker.run import load_worker, restart, run_worker
 
 from .environment import join_local
 from .parent import end_with_parent
@@ -31,6 +30,8 @@ def command(worker: str | None, reload: bool) -> None:
 
     MODULE is a module or a file, WORKER the name of its Worker. The default is ./worker.py:worker.
     """
+    from avtomatika.worker.run import load_worker, restart, run_worker  # slow: other commands use this module, too
+
     is_remote = any(os.environ.get(name, "").strip() for name in _ORCHESTRATOR_VARIABLES)
     settings = Settings.from_environment() if is_remote else join_local()
     logs.configure(settings.log_level, settings.log_format)
