@@ -14,7 +14,7 @@ PEERS ?= .venv-peers
 MINUTES ?= 60
 
 .DEFAULT_GOAL = help
-.PHONY: help demo test check format lint types sdk peers faults bench soak clean
+.PHONY: help demo test check format lint types docs sdk peers faults bench soak clean
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sort | sed 's/:.*## /\t/' | expand -t 10
@@ -37,6 +37,10 @@ lint: $(READY) ## Run ruff
 
 types: $(READY) ## Run mypy --strict
 	@$(BIN)/mypy
+
+docs: $(VENV)/.docs ## Build the site of the documents; fail on broken links
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	@echo site/index.html
 
 sdk: $(SDK)/.ready ## Install the public worker SDK for the tests that need it
 
@@ -61,7 +65,7 @@ soak: $(READY) ## Run large fault-injection tests for MINUTES=60
 		FAULTS_SCALE=10 FAULTS_SEED=$$(date +%s) $(PYTEST) -q -m 'faults or soak' || exit 1; done
 
 clean: ## Remove builds and caches, but not var/
-	rm -rf $(VENV) $(SDK) $(PEERS) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(SDK) $(PEERS) build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -not -path './.venv*/*' -prune -exec rm -rf {} +
 
 # Touched last, so that an interrupted installation is repeated.
@@ -84,6 +88,10 @@ $(READY): setup.cfg pyproject.toml
 	echo "creating $(VENV) with $$($$python --version)"; \
 	$$python -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[embedded,graphs,history,demo,otel,dev]'
+	@touch $@
+
+$(VENV)/.docs: setup.cfg $(READY)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
 	@touch $@
 
 # Tests that need it are skipped without it.
