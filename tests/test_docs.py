@@ -57,15 +57,26 @@ pytestmark = pytest.mark.docs
 
 README = ROOT / "README.md"
 CONTRIBUTING = ROOT / "CONTRIBUTING.md"
-ARCHITECTURE, BLUEPRINTS, WORKERS, FILES, HTTP, OPERATIONS, CELERY, TASKS, SCHEDULES = (
+ARCHITECTURE, BLUEPRINTS, WORKERS, FILES, HTTP, OPERATIONS, CELERY, SCHEDULES, QUICKSTART, GUARANTEES = (
     ROOT / "docs" / f"{name}.md"
-    for name in ("architecture", "blueprints", "workers", "files", "http", "operations", "celery", "tasks", "schedules")
+    for name in (
+        "architecture",
+        "blueprints",
+        "workers",
+        "files",
+        "http",
+        "operations",
+        "celery",
+        "schedules",
+        "quickstart",
+        "guarantees",
+    )
 )
 #: Commands for the reader's machine; the tests below run the rest.
-SET_UP = ("make ", ". .venv/bin/activate", "mkdir -p /tmp/shop/")
+SET_UP = ("make ", ". .venv/bin/activate")
 SERVE = "avtomatika up\n"
 #: Commands that do not end; each has its own test.
-ENDLESS = ("export REDIS_URL=", "avtomatika orchestrator --queues", "avtomatika up --worker", "python sums.py")
+ENDLESS = ("export REDIS_URL=", "avtomatika orchestrator --queues", "avtomatika up --worker")
 
 
 def shell_blocks(document: Path) -> list[Block]:
@@ -80,11 +91,11 @@ def python_blocks() -> list[Block]:
 
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
-    """``avtomatika up`` with the files of the README, in a folder made as the README says."""
-    folder = tmp_path_factory.mktemp("readme") / "shop"
-    (make_folder,) = re.findall(r"^mkdir .*$", README.read_text(), re.MULTILINE)
+    """``avtomatika up`` with the files of the quickstart, in a folder made as it says."""
+    folder = tmp_path_factory.mktemp("quickstart") / "shop"
+    (make_folder,) = re.findall(r"^mkdir .*$", QUICKSTART.read_text(), re.MULTILINE)
     subprocess.run(["bash", "-c", make_folder.replace("/tmp/shop", str(folder))], check=True)
-    save_files(README, folder)
+    save_files(QUICKSTART, folder)
     save_files(HTTP, folder)
     yield from _running(folder)
 
@@ -142,26 +153,21 @@ def check_what_is_said(up: Up, *documents: Path) -> None:
 # ---------------------------------------------------------------- what is run
 
 
-def test_the_first_workflow_and_the_api_say_what_is_shown(shop: Up) -> None:
-    check_what_is_said(shop, README, HTTP)
+def test_the_quickstart_and_the_api_say_what_is_shown(shop: Up) -> None:
+    check_what_is_said(shop, QUICKSTART, HTTP)
 
 
-def test_the_first_task_prints_its_result(tmp_path: Path) -> None:
+def test_the_first_task_and_the_first_workflow_of_the_readme_say_what_is_shown(tmp_path: Path) -> None:
     (serve,) = [block for block in blocks(README) if block.text.startswith("avtomatika up --worker")]
-    (send,) = [block for block in blocks(README) if block.text == "python sums.py\n"]
-    (tmp_path / "blueprints").mkdir()
-    sums = next(block for block in blocks(README) if block.file == "sums.py")
-    (tmp_path / "sums.py").write_text(sums.text)
+    save_files(README, tmp_path)
 
     for up in _running(tmp_path, options=shlex.split(serve.text)[2:]):
-        [(status, said)] = run_blocks([send], folder=tmp_path, environment=shell_environment(tmp_path), url=up.url)
-        assert send.output is not None
-        assert (status, said.strip()) == (0, send.output.text.strip())
+        check_what_is_said(up, README)
 
 
-def test_the_questions_of_the_readme_are_answered(shop: Up) -> None:
+def test_the_questions_of_the_quickstart_are_answered(shop: Up) -> None:
     """Their answers are too long to be shown there."""
-    asked = [block for block in shell_blocks(README) if "/history" in block.text or "JOB=" in block.text]
+    asked = [block for block in shell_blocks(QUICKSTART) if "/history" in block.text or "JOB=" in block.text]
     token = (shop.folder / "var" / "client_token").read_text()
 
     answers = run_blocks(
@@ -329,9 +335,9 @@ def test_the_parts_run_as_processes_of_their_own(tmp_path: Path, redis_url: str,
     script = block.text.replace("redis://localhost:6379/0", redis_url) + 'echo "$CLIENT_TOKEN" > token\nwait\n'
 
     _start(background, script, tmp_path, API_PORT=str(port))
-    job = _run_job(f"http://localhost:{port}", tmp_path / "token", "order", {"item": "chair", "count": 1})
+    job = _run_job(f"http://localhost:{port}", tmp_path / "token", "bill", {"a": 40, "b": 2})
 
-    assert job["result"] == {"parcel": "1 from shelf B7"}
+    assert job["result"] == {"paid": 42}
 
 
 @pytest.mark.faults
@@ -356,7 +362,7 @@ def test_two_orchestrators_share_a_job_by_their_queues(tmp_path: Path, redis_url
 
 @pytest.mark.faults
 def test_the_receiver_of_the_document_is_told_what_became_of_a_job(tmp_path: Path, background: ExitStack) -> None:
-    save_files(README, tmp_path)
+    save_files(QUICKSTART, tmp_path)
     save_files(HTTP, tmp_path)
     port = free_port()
     secrets = {"WEBHOOK_SECRET": "whsec_c2VjcmV0", "WEBHOOK_ALLOW": "127.0.0.1"}
@@ -597,3 +603,23 @@ def _refusal(file: Path, source: str) -> str:
         for blueprint in load_blueprints(str(file)):
             blueprint.compile()
     return str(raised.value)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_test_that_is_named_exists(document: Path) -> None:
+    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", document.read_text())
+
+    assert [f"{file}::{name}" for file, name in named if f"def {name}(" not in _text(ROOT / file)] == []
+
+
+def _text(file: Path) -> str:
+    return file.read_text() if file.exists() else ""
+
+
+def test_every_guarantee_says_how_it_is_kept_by_which_tests_it_is_shown_what_it_costs_and_its_limit() -> None:
+    guarantees = re.split(r"^### ", GUARANTEES.read_text().partition("\n## What is not")[0], flags=re.MULTILINE)[1:]
+
+    assert len(guarantees) > 20
+    for text in guarantees:
+        for part in ("**How**", "**Shown by**", "**Costs**", "**Limit**", "`tests/"):
+            assert part in text, text.partition("\n")[0]
