@@ -57,7 +57,7 @@ pytestmark = pytest.mark.docs
 
 README = ROOT / "README.md"
 CONTRIBUTING = ROOT / "CONTRIBUTING.md"
-ARCHITECTURE, BLUEPRINTS, WORKERS, FILES, HTTP, OPERATIONS, CELERY, SCHEDULES, QUICKSTART, GUARANTEES = (
+ARCHITECTURE, BLUEPRINTS, WORKERS, FILES, HTTP, OPERATIONS, CELERY, SCHEDULES, QUICKSTART, GUARANTEES, LIMITS = (
     ROOT / "docs" / f"{name}.md"
     for name in (
         "architecture",
@@ -70,6 +70,7 @@ ARCHITECTURE, BLUEPRINTS, WORKERS, FILES, HTTP, OPERATIONS, CELERY, SCHEDULES, Q
         "schedules",
         "quickstart",
         "guarantees",
+        "limits",
     )
 )
 #: Commands for the reader's machine; the tests below run the rest.
@@ -197,6 +198,22 @@ def test_the_commands_of_the_guide_to_schedules_run_beside_its_file_and_its_code
             sources = {each["name"]: each["source"] for each in client.schedules()}
 
         assert sources == {"report": "code", "weekly": "file", "poll": "file"}
+
+
+@pytest.mark.faults
+def test_the_commands_of_the_guide_to_limits_run_beside_its_file_and_its_code(tmp_path: Path) -> None:
+    save_files(LIMITS, tmp_path)
+    [file] = [block for block in blocks(LIMITS) if block.language == "toml"]
+    (tmp_path / "limits.toml").write_text(file.text)
+    for up in _running(tmp_path):
+        check_what_is_said(up, LIMITS)
+        with Client(up.url, (tmp_path / "var" / "client_token").read_text()) as client:
+            sources = {f"{each['kind']}:{each['name']}": each["source"] for each in client.limits()}
+
+        assert sources == {
+            **dict.fromkeys(("skill:encode", "blueprint:bank", "client:acme", "key:acct-7"), "file"),
+            **{"skill:encode2": "api", "skill:move": "worker"},
+        }
 
 
 @pytest.mark.faults

@@ -141,7 +141,7 @@ class JobFactsReader(ServerPart):
         readings: Sequence[Reading[Any]] = (
             self._inspector.read_stats(places.values(), queues),
             *(self._inspector.read_location(_queue_of(task), task.groups, queues) for task in located),
-            *(self._read_turn(task, queues) for task in located),
+            *(self._read_turn(job, task, queues) for task in located),
         )
         figures, *found = yield from together(*readings)
         stats = {each.name: each for each in figures}
@@ -150,13 +150,18 @@ class JobFactsReader(ServerPart):
         shown = {name: _place(stats.get(queue, QueueStats(queue)), known.get(name)) for name, queue in places.items()}
         return {name: replace(place, **turns.get(name, {})) for name, place in shown.items()}
 
-    def _read_turn(self, task: Task, queues: Mapping[str, str]) -> Reading[dict[str, Any]]:
+    def _read_turn(self, job: Job, task: Task, queues: Mapping[str, str]) -> Reading[dict[str, Any]]:
         """Read the turn of a task, and the limit that stops it, in a queue whose consumers take turns."""
         queue = _queue_of(task)
         place = (yield from self._flow.read_place(queue, task.attempt_group)) if "w" in queues.get(queue, "") else None
-        if place is None or place.limit is None:
-            return {} if place is None else {"before": place.ahead, "in_turns": True}
-        found, values = place.limit, limit_values(place.limit)
+        if place is None:
+            return {}
+        names = (f"skill:{task.task_type}", f"client:{job.client}", f"blueprint:{job.blueprint}")
+        paused = [each for each in (yield from self._flow.read_limits(names)) if each.paused_by]
+        found = place.limit or next(iter(paused), None)  # without a consumer nothing has been stopped
+        if found is None:
+            return {"before": place.ahead, "in_turns": True}
+        values = limit_values(found)
         each = self._times.read(task.task_type)[1] / values.concurrency if values.concurrency else 0.0
         each = max(each, values.rate.seconds / values.rate.count if values.rate else 0.0)
         jobs = list(dict.fromkeys(map(job_of, place.holders)))
