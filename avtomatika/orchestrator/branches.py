@@ -7,7 +7,7 @@ from dataclasses import replace
 from avtomatika.broker import Consumer, Delivery, Outgoing
 from avtomatika.core import events as core
 from avtomatika.core.job import Job, branch_of, step_of
-from avtomatika.core.machine.fan_out import CHUNK
+from avtomatika.core.machine.fan_out import next_numbers
 from avtomatika.store import BranchQuery, BranchStatus, FinishedBranch, LoadedBranches, Store
 
 from .step_counts import StepCounts
@@ -97,8 +97,8 @@ def _wanted_branches(job: Job, events: Iterable[ReceivedEvent]) -> BranchQuery |
             case core.Result() | core.RetryTask() | core.PlaceTask() | core.TaskTimeout() | core.DeadLetter():
                 if (event.task_id or "").startswith(f"{job.id}.{job.fan_out.step}."):
                     numbers.add(branch_of(str(event.task_id)))
-            case core.NextBranches(sent=sent):
-                numbers.update(range(sent + 1, min(sent + CHUNK, job.fan_out.size) + 1))
+            case core.NextBranches():
+                numbers.update(next_numbers(job.fan_out))
             case core.Joined() | core.Enter() | core.RetryHandler():
                 answers = True
             case _:

@@ -21,8 +21,9 @@ from .placement import send
 from .tasks import dispatched, new_task, retry_of
 from .timers import dispatch_timer
 
-#: Maximum number of branches sent in one commit; further commits send the rest.
+#: Maximum number of branches sent in one commit; further commits send the rest. Children cost the server more.
 CHUNK = 1000
+CHUNK_WITH_CHILDREN = 250
 
 
 def fan_out(plan: Plan, job: Job, action: FanOut, *, rules: Rules, queue: str | None) -> Step:
@@ -47,7 +48,13 @@ def fan_out(plan: Plan, job: Job, action: FanOut, *, rules: Rules, queue: str | 
         return _join(plan, job, branches, queue=queue)
     tasks = list(_tasks(plan, job, action, rules))
     job = job.evolve(status=JobStatus.WAITING_FOR_PARALLEL, tasks={task.id: task for task in tasks})
-    return _send(plan, job, tasks[:CHUNK], rules)
+    return _send(plan, job, tasks[: len(next_numbers(branches))], rules)
+
+
+def next_numbers(branches: Branches) -> range:
+    """Return the numbers of the branches that the next commit sends."""
+    chunk = CHUNK_WITH_CHILDREN if branches.has_children else CHUNK
+    return range(branches.sent + 1, min(branches.sent + chunk, branches.size) + 1)
 
 
 def next_branches(plan: Plan, job: Job, event: NextBranches, rules: Rules) -> Step:
@@ -55,8 +62,7 @@ def next_branches(plan: Plan, job: Job, event: NextBranches, rules: Rules) -> St
     branches = job.fan_out
     if branches is None or (branches.step, branches.sent) != (event.step, event.sent):
         return ignore(job, event, "the job does not wait to send these branches")
-    numbers = range(branches.sent + 1, min(branches.sent + CHUNK, branches.size) + 1)
-    tasks = [job.tasks[f"{job.id}.{branches.step}.{number}"] for number in numbers]
+    tasks = [job.tasks[f"{job.id}.{branches.step}.{number}"] for number in next_numbers(branches)]
     children = (child_of(task) for task in tasks if task.blueprint is not None)
     if (fault := fault_in(job, children, rules)) is not None:  # the blueprint has changed since
         return break_off(job, fault)

@@ -9,7 +9,7 @@ import pytest
 
 from avtomatika import Blueprint, PermanentError
 from avtomatika.core.blueprint.actions import Actions
-from avtomatika.core.machine.fan_out import CHUNK
+from avtomatika.core.machine.fan_out import CHUNK_WITH_CHILDREN as CHUNK
 from avtomatika.errors import HandlerError
 from avtomatika.testing import NEVER_ANSWERS, NEVER_TAKEN, RunResult, run
 
