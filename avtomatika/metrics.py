@@ -93,11 +93,14 @@ def exposition(more: Callable[[], Iterable[Metric]] = tuple) -> bytes:
     return prometheus.generate_latest(registry)
 
 
-def serve(port: int | None, host: str, token: str | None) -> None:
+def serve(port: int | None, host: str, token: str | None, is_alive: Callable[[], bool] | None = None) -> None:
     """Serve the counts of this process at *port*, if given, until it ends; requests need *token*, if given. A port that
-    is not available is logged: the work of the process matters more."""
+    is not available is logged: the work of the process matters more. ``/livez`` answers *is_alive*, to everybody."""
 
     def answer(request: dict[str, Any], start: Any) -> Iterable[bytes]:
+        if is_alive is not None and request["PATH_INFO"] == "/livez":
+            start("200 OK" if is_alive() else "503 Service Unavailable", [("Content-Type", "text/plain")])
+            return []
         given, wanted = request.get("HTTP_AUTHORIZATION", ""), f"Bearer {token}"
         is_allowed = token is None or compare_digest(given.encode(), wanted.encode())
         start("200 OK" if is_allowed else "401 Unauthorized", [("Content-Type", CONTENT_TYPE_PLAIN_0_0_4)])

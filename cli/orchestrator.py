@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from functools import partial
 from threading import Event
+from time import monotonic
 
 import click
 
@@ -46,6 +47,8 @@ _PREFETCH = 200
 _CACHE_BYTES = 32 * 1024 * 1024
 #: Allocations between two garbage collections.
 _GARBAGE = 50_000
+#: An orchestrator whose loop has not run for this long is stuck.
+_STUCK_SECONDS = 90.0
 
 
 @click.command("orchestrator")
@@ -136,7 +139,10 @@ def _run(blueprints: Sequence[Blueprint], queues: Sequence[str], settings: Setti
                 logger.info("consuming from %s", ", ".join(queues))
                 orchestrator.run()
 
-    metrics.serve(settings.metrics_port, settings.metrics_host, settings.metrics_token)
+    def is_alive() -> bool:
+        return all(monotonic() - orchestrator.alive_at < _STUCK_SECONDS for orchestrator in running)
+
+    metrics.serve(settings.metrics_port, settings.metrics_host, settings.metrics_token, is_alive)
     with calling_on_signals(stop):
         backoff.run(serve, until=lambda: stopping.is_set() or running, wait=stopping.wait, errors=UnavailableError)
     return not stopping.is_set() and any(orchestrator.needs_restart for orchestrator in running)

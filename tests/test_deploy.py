@@ -70,7 +70,8 @@ def parts_of_kubernetes() -> dict[str, Part]:
         (workload,) = [each for each in documents if each["kind"] in ("Deployment", "StatefulSet")]
         (container,) = workload["spec"]["template"]["spec"]["containers"]
         gets = [probe["httpGet"] for key, probe in container.items() if key.endswith("Probe") and "httpGet" in probe]
-        probes = [(get["path"], get["port"]) for get in gets]
+        urls = re.findall(r"localhost:(\d+)(/\w+)", str(container.get("livenessProbe", {}).get("exec")))
+        probes = [*((get["path"], get["port"]) for get in gets), *((path, int(port)) for port, path in urls)]
         values = {each["name"]: each["value"] for each in container["env"] if "value" in each}
         own = SECRETS if "envFrom" in container else {}
         found[name] = Part(container["command"], own | values, probes)
@@ -246,7 +247,8 @@ def test_the_processes_of_a_deployment_run_the_demo(
     assert {"web", "orchestrator", "worker"} <= parts.keys()
     project, data = shutil.copytree(PHOTO, tmp_path / "app"), tmp_path / "data"
     data.mkdir()
-    ports = {8080: http_port, 8081: health_port}
+    ports = {8080: http_port, 8081: health_port, 9100: free_port()}
+    own_ports = {"WORKER_HEALTH_PORT": str(health_port), "METRICS_PORT": str(ports[9100])}
     if "valkey" in parts:
         _server_of(parts.pop("valkey"), port, data, started)
         password = SECRETS["REDIS_PASSWORD"]
@@ -255,7 +257,7 @@ def test_the_processes_of_a_deployment_run_the_demo(
     base = shell_environment(tmp_path, API_PORT=str(http_port))
     for role, part in parts.items():
         variables = {key: _filled(value, port, data) for key, value in part.environment.items()}
-        variables |= {"WORKER_HEALTH_PORT": str(health_port)} if "WORKER_HEALTH_PORT" in variables else {}
+        variables |= {name: own for name, own in own_ports.items() if name in variables}
         if not password:
             variables["REDIS_URL"] = own_server.url
         started(role, part.command, base | variables, project)

@@ -92,6 +92,15 @@ def test_a_port_shows_metrics_to_those_with_the_token() -> None:
     assert "# TYPE avtomatika_steps_total counter" in shown.text
 
 
+def test_a_port_shows_whether_the_process_is_alive() -> None:
+    port, lives = free_port(), [True, False]
+    metrics.serve(port, "127.0.0.1", "token-of-scrapers", lambda: lives.pop(0))
+
+    answers = [requests.get(f"http://127.0.0.1:{port}/livez", timeout=10).status_code for _ in range(2)]
+
+    assert answers == [200, 503]
+
+
 def test_a_port_that_is_taken_is_logged_and_does_not_end_the_process(caplog: pytest.LogCaptureFixture) -> None:
     port = free_port()
     for _ in range(2):

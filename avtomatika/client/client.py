@@ -139,6 +139,7 @@ class _Connected:
     resume_worker = _method(operator_operations.resume_worker)
     revoke_worker = _method(operator_operations.revoke_worker)
     allow_worker = _method(operator_operations.allow_worker)
+    scaling = _method(operator_operations.scaling)
     queues = _method(operator_operations.queues)
     messages = _method(operator_operations.messages)
     purge = _method(operator_operations.purge)

@@ -39,6 +39,12 @@ def allow_worker(worker_id: str) -> Steps[None]:
     yield Request("POST", f"{_worker_path(worker_id)}/allow")
 
 
+def scaling(skill: str, *, target_seconds: float = 10, slots_per_worker: int = 0) -> Steps[answers.Scaling]:
+    """Return how many workers *skill* needs for 95 % of its tasks to wait at most *target_seconds*. For operators."""
+    query = {"skill": skill, "target_seconds": target_seconds, "slots_per_worker": slots_per_worker}
+    return json_answer(answers.Scaling, Request("GET", "/api/v1/scaling", query))
+
+
 def queues() -> Steps[list[answers.QueueInfo]]:
     """List the queues and their message counts by name. For operators."""
     return json_items(answers.QueueInfo, "queues", Request("GET", "/api/v1/queues"))

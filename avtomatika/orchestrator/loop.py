@@ -97,6 +97,8 @@ class Orchestrator:
         )
         self._sweeps = Sweeps.of(store, sweeper, placement=self._placement, plans=self._plans, schedules=schedules)
         self._stopping = False
+        #: When the loop last ran, a monotonic time.
+        self.alive_at = monotonic()
         #: True if it stopped because too many handlers hang: only a new process gets rid of them.
         self.needs_restart = False
 
@@ -124,6 +126,7 @@ class Orchestrator:
         self._consumer.declare_tasks(skills)
 
     def _must_stop(self) -> bool:
+        self.alive_at = monotonic()
         if self._runner.needs_restart and not self.needs_restart:
             logger.error("restarting: %d handlers hang and cannot be ended", self._runner.abandoned)
             self.needs_restart = self._stopping = True

@@ -29,7 +29,8 @@ def defer_or_quarantine(
         logger.error(
             "cannot read job %s: %s; quarantining it, dead-lettering %s", job.id, job.reason, received.event.id
         )
-        store.quarantine(job)
+        for message in store.quarantine(job):
+            consumer.settle_many([([message], ())])
         consumer.dead_letter(delivery, reason="unreadable job", error=job.reason, notify=False)
 
 

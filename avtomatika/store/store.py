@@ -39,7 +39,7 @@ from .large_values import MAX_JOB_BYTES
 from .limits import Limits
 from .live_state import progress_call, taken_call
 from .logins import Logins
-from .messages import step_message
+from .messages import notification, step_message
 from .overview import OverviewReader
 from .plans import Plans
 from .queues import Queues
@@ -278,13 +278,18 @@ class Store(JobWriter):
         rows = iter(self._read(list(chain(*commands))))
         return [each.load(list(islice(rows, len(asked)))) for each, asked in zip(wanted, commands, strict=True)]
 
-    def quarantine(self, job: UnreadableJob) -> None:
-        """Quarantine a job without changing its unreadable record. Does nothing if its key contains no job."""
+    def quarantine(self, job: UnreadableJob) -> list[Outgoing]:
+        """Quarantine a job without changing its unreadable record, and return the messages to send then. Does nothing
+        if its key contains no job."""
         error = {"code": UnreadableRecordError.code.upper(), "message": job.reason}
         entry = HistoryEntry("job_quarantined", state=job.current_state, data={"reason": job.reason, "error": error})
         indexes = [self._keys.by_status(status) for status in (job.status, JobStatus.QUARANTINED)]
         keys = [self._keys.job(job.id), self._keys.history(job.id), *indexes]
-        self._run_all([Call(QUARANTINE_JOB, keys, [job.id, job.status, dump_entry(entry)])])
+        [is_done] = self._run_all([Call(QUARANTINE_JOB, keys, [job.id, job.status, dump_entry(entry)])])
+        if is_done != 1 or not self._commit_options["notifies"]:
+            return []
+        quarantined = job.evolve(status=JobStatus.QUARANTINED, error=error)
+        return [notification(quarantined, self.keyring.secret, version=job.version + 1, clock=self.clock)]
 
     def record_taken(self, notices: Sequence[tuple[str | None, TaskStarted]]) -> None:
         """Record which workers have started which tasks; *notices* are (delivery tag, message), acknowledged here.

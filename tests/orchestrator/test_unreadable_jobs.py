@@ -10,6 +10,7 @@ import pytest
 import redis
 
 from avtomatika import Blueprint
+from avtomatika.core.plan import WEBHOOKS
 from avtomatika.core.texts import MAX_MESSAGE, MAX_TRACEBACK
 
 from ..support.orchestrators import Stage
@@ -53,6 +54,23 @@ def test_events_of_a_job_that_cannot_be_read_wait_and_then_become_dead_letters(s
     house.turn_until_status(bad, "waiting_for_worker")
     house.answer(house.take_task("dig"))
     house.turn_until_status(bad, "finished")
+
+
+def test_operators_are_notified_of_a_job_that_cannot_be_read(stage: Callable[..., Stage]) -> None:
+    house = stage(bp)
+    house.orchestrator(notifies=True)
+    job_id = house.create(bp)
+    house.turn_until_status(job_id, "waiting_for_worker")
+    with redis.Redis.from_url(house.url) as client:
+        client.hset(f"{{avt.g0}}:job:{job_id}", "doc", "no JSON")
+        house.answer(house.take_task("dig"))
+        house.turn_until(lambda: house.store.queues.dead(limit=10))
+
+        [message] = house.store.queues.peek(WEBHOOKS, limit=10)
+        client.delete(f"{{avt.g0}}:job:{job_id}")
+    notice = orjson.loads(message.letter.body)
+    assert (notice["event"], notice["url"], notice["job"]["id"]) == ("job.quarantined", "", job_id)
+    assert notice["job"]["error"]["code"] == "UNREADABLE_RECORD"
 
 
 def test_a_job_with_a_key_of_another_type_is_quarantined(

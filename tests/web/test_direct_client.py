@@ -220,6 +220,7 @@ def test_operators_manage_queues(client: Client) -> None:
     client.send_tasks("add", [{}, {}])
 
     assert {queue["name"]: queue["waiting"] for queue in client.queues()}["add"] == 2
+    assert client.scaling("add", target_seconds=5, slots_per_worker=2)["waiting"] == 2
     assert [each["kind"] for each in client.messages("add")] == ["task", "task"]
     assert client.purge("add") == 2
     assert {"server", "SECRET_KEY"} <= {finding["subject"] for finding in client.doctor()}
