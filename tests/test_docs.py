@@ -561,7 +561,7 @@ def test_every_key_is_documented(keys: type[JobKeys | QueueKeys]) -> None:
 
 
 def _is_key(method: Callable[..., Any]) -> bool:
-    return inspect.get_annotations(method, eval_str=True)["return"] is str
+    return set(inspect.get_annotations(method, eval_str=True).values()) == {str}
 
 
 #: Invalid blueprints; docs/blueprints.md lists their errors.

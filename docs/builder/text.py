@@ -22,7 +22,7 @@ def fenced(text: str, language: str = "text") -> str:
 
 def escaped(text: str) -> str:
     """Return *text* without characters that mean something in Markdown or HTML."""
-    return re.sub(r"([*<`])", r"\\\1", text)
+    return re.sub(r"([*`])", r"\\\1", text).replace("<", "&lt;")
 
 
 def docstring(text: str | None) -> str:
@@ -34,4 +34,4 @@ def docstring(text: str | None) -> str:
 def _prose(text: str) -> str:
     """Escape what is not code: code is at the odd places between backquotes."""
     parts = _CODE.sub(r"`\1`", _ROLE.sub(r"`\1`", text)).split("`")
-    return "`".join(part if place % 2 else part.replace("<", r"\<") for place, part in enumerate(parts))
+    return "`".join(part if place % 2 else part.replace("<", "&lt;") for place, part in enumerate(parts))

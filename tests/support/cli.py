@@ -149,7 +149,7 @@ class Up(Process):
         return str(json.loads((self.folder / "var" / "up.json").read_text())["url"])
 
     def wait_until_ready(self) -> Up:
-        self.wait_until(lambda: "avtomatika is up" in self.log or not self.is_running)
+        self.wait_until(lambda: "avtomatika is up" in self.log or not self.is_running, seconds=90)
         assert self.is_running, self.log
         return self
 
