@@ -94,7 +94,7 @@ class FlowControl:
     def set_limit(
         self, name: str, *, concurrency: int | None, rate: int | None, per_ms: int = 1000, source: str = ""
     ) -> None:
-        """Set the values of a limit; a pause is kept. It counts messages that start from now on. Raises ValueError."""
+        """Set the values of a limit; a pause is kept. Messages that run already count. Raises ValueError."""
         for value in (concurrency, rate, per_ms):
             if value is not None and (isinstance(value, bool) or value < 1):
                 raise ValueError(f"limit {name!r}: {value!r} is not a number from 1 on")

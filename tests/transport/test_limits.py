@@ -135,6 +135,30 @@ def test_a_limit_can_be_raised_lowered_and_removed_while_messages_run(bench: Ben
     assert counts == [2, 5, 5, 6]
 
 
+def test_a_new_limit_counts_the_messages_that_run_already(bench: Bench, flow: Flow) -> None:
+    own = ["key:one", {"concurrency": 5}]
+    flow.publish("a", "plain", limits=["client:a"], headers={"x-group": "job plain"})
+    reading = bench.read(prefetch=10)
+    reading.wait_for(1)
+    flow.publish("a", "own", limits=["client:a", own], headers={"x-group": "job own"})
+    flow.publish("b", "b", limits=["client:b"])
+    reading.wait_for(3)
+
+    flow.control.set_limit("client:a", concurrency=3, rate=None)
+    flow.publish("a", 1, 2, limits=["client:a"])
+    reading.wait_for(4)
+    _idle(reading)
+    running = flow.control.limits()[0].running
+    holders = flow.control.holders("client:a")
+    for message in reading.got[:4]:
+        message.ack()
+    reading.wait_for(5)[4].ack()
+
+    assert reading.bodies[3:] == [1, 2]
+    assert (running, sorted(holders)) == (3, ["", "own", "plain"])
+    reading.drain_until(lambda: not flow.keys_at_rest)
+
+
 @pytest.mark.parametrize("declared", ["server", "message"])
 def test_a_rate_is_kept_within_five_percent(bench: Bench, flow: Flow, declared: str) -> None:
     rate, window_ms = 50, 1000

@@ -15,6 +15,8 @@ from avtomatika.errors import UnavailableError
 from avtomatika.transport import Outgoing
 from avtomatika.transport.inspector import Inspector
 
+from .flow import Flow
+
 
 def test_a_queue_of_an_unexpected_type_is_excluded_and_the_others_are_served(
     bench: Any, caplog: pytest.LogCaptureFixture
@@ -199,3 +201,42 @@ def test_a_server_that_forgets_scripts_at_any_moment_is_harmless(bench: Any) -> 
         flusher.join()
 
     assert reading.bodies == list(range(80))
+
+
+@pytest.mark.parametrize("name", ["waiting", "ready", "turns", "finish", "stopped", "held"])
+def test_a_queue_in_turns_with_a_key_of_an_unexpected_type_is_excluded_and_loses_nothing(
+    bench: Any, flow: Flow, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    one, key = ["key:one", {"concurrency": 1}], f"{{avt.g0}}:q:tasks:{name}"
+    bench.queue("good")
+    bench.redis.set(key, "a string")
+    flow.publish("a", 1, 2, limits=[one])
+    reading = bench.read("tasks", "good")
+    with caplog.at_level(logging.ERROR):
+        for _ in range(5):
+            reading.drain(0.05)
+        bench.publish("good", key="good")
+        reading.drain_until(lambda: "good" in reading.bodies)
+    bench.redis.delete(key)
+    acknowledged = 0
+    while not {1, 2} <= set(reading.bodies) or bench.left():
+        for message in reading.got[acknowledged:]:
+            message.ack()
+            acknowledged += 1
+        reading.drain(0.1)
+
+    assert f"queue tasks is not consumed: its key {key!r} holds a string" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["limits", "weights", "holders", "stopped", "rates", "due"])
+def test_a_key_of_limits_of_an_unexpected_type_is_named(bench: Any, flow: Flow, name: str) -> None:
+    key = f"{{avt.g0}}:flow:{name}"
+    bench.redis.set(key, "a string")
+    flow.publish("a", 1, limits=[["key:one", {"concurrency": 1, "rate": 1}]])
+    reading = bench.read()
+
+    with pytest.raises(ResponseError, match=f"{key} holds a string"):
+        reading.wait_for(1)
+
+    bench.redis.delete(key)
+    reading.wait_for(1)

@@ -81,12 +81,18 @@ class Subscriptions:
         """Check the types of all keys: exclude unexpected ones, include repaired ones."""
         known, self._wrong_type = self._wrong_type, set()
         self._rebuild_streams()
-        types = self._server.execute_all([("TYPE", stream) for stream, _ in self.streams])
-        for (stream, queue), kind in zip(self.streams, types, strict=True):
-            if kind not in (b"stream", b"none"):
-                self._wrong_type.add(stream)
-                if stream not in known:
-                    logger.error("queue %s is not consumed: its key %r holds a %s", queue, stream, kind.decode())
+        keys = [(stream, queue, b"stream") for stream, queue in self.streams]
+        for queue in self.with_trait("w"):
+            keys += [(key, queue, b"zset") for key in self._keys.turns(queue)]
+            keys.append((self._keys.held(queue), queue, b"hash"))
+        types = self._server.execute_all([("TYPE", key) for key, _, _ in keys])
+        for (key, queue, expected), kind in zip(keys, types, strict=True):
+            if kind not in (expected, b"none"):
+                self._wrong_type.add(key)
+                if expected != b"stream":
+                    self._wrong_type.update(stream for stream, each in self.streams if each == queue)
+                if key not in known:
+                    logger.error("queue %s is not consumed: its key %r holds a %s", queue, key, kind.decode())
         self._rebuild_streams()
 
     def _rebuild_streams(self) -> None:

@@ -61,27 +61,30 @@ local function wake_next(room, limits)
   end
 end
 
+local function take_token(rates, limit, rate, per_ms)
+  local free = math.max(tonumber(redis.call('ZSCORE', rates, limit) or 0), clock_ms())
+  redis.call('ZREMRANGEBYSCORE', rates, '-inf', string.format('%.3f', clock_ms()))
+  redis.call('ZADD', rates, string.format('%.6f', free + per_ms / rate), limit)
+end
+
 -- Gives the message a slot of each of its limits, and takes a token.
 local function occupy(room, found)
-  local tag, names = room.base .. found.level .. '/' .. found.id, {}
+  local stream, names, applying = room.base .. found.level, {}, {}
   local limits = {unpack(found.limits)}
   limits[#limits + 1] = room.limit
   for _, limit in ipairs(limits) do
     local setting = setting_of(room, limit)
-    if setting and not names[limit.name] then
-      names[limit.name], names[#names + 1] = true, limit.name
-      redis.call('ZADD', room.prefix .. 'flow:holders', 0, limit.name .. '\0' .. found.holder .. '\0' .. tag)
-      local rate, rates = tonumber(setting.rate), room.prefix .. 'flow:rates'
-      if rate and rate > 0 then
-        local free = math.max(tonumber(redis.call('ZSCORE', rates, limit.name) or 0), clock_ms())
-        redis.call('ZREMRANGEBYSCORE', rates, '-inf', string.format('%.3f', clock_ms()))
-        redis.call('ZADD', rates, string.format('%.6f', free + (tonumber(setting.per_ms) or 1000) / rate), limit.name)
-      end
+    if setting and not applying[limit.name] then
+      applying[limit.name], names[#names + 1] = setting, limit.name
     end
   end
-  if #names > 0 then
-    local record = room.prefix .. '\0' .. found.holder .. '\0' .. table.concat(names, '\0')
-    redis.call('HSET', room.base .. 'held', found.level .. found.id, record)
+  if #names == 0 then return end
+  local record = room.prefix .. '\0' .. found.holder .. '\0' .. table.concat(names, '\0')
+  redis.call('HSET', room.base .. 'held', found.level .. found.id, record)  -- first: what is not recorded is never released
+  for _, name in ipairs(names) do
+    hold(room.prefix, name, found.holder, stream, found.id)
+    local rate, per_ms = tonumber(applying[name].rate), tonumber(applying[name].per_ms) or 1000
+    if rate and rate > 0 then take_token(room.prefix .. 'flow:rates', name, rate, per_ms) end
   end
 end
 
@@ -165,28 +168,35 @@ end
 
 -- Finds out which limits there are, and lets groups take turns whose limit has a token again.
 local function open_limits(prefix)
-  local names = {'limits', 'stopped', 'weights', 'rates', 'due'}
-  for index, name in ipairs(names) do names[index] = prefix .. 'flow:' .. name end
-  if redis.call('EXISTS', unpack(names)) == 0 then return end
-  for index, name in ipairs({'limits', 'stopped', 'weights'}) do uses[name] = kind_of(names[index]) ~= 'none' end
-  for _, limit in ipairs(redis.call('ZRANGEBYSCORE', names[5], '-inf', clock_ms(), 'LIMIT', 0, 100)) do
-    redis.call('ZREM', names[5], limit)
+  local kinds, keys = {limits = 'hash', weights = 'hash', stopped = 'zset', rates = 'zset', due = 'zset', holders = 'zset'}, {}
+  for name in pairs(kinds) do keys[#keys + 1] = prefix .. 'flow:' .. name end
+  if redis.call('EXISTS', unpack(keys)) == 0 then return end
+  for name, kind in pairs(kinds) do
+    local key = prefix .. 'flow:' .. name
+    expect(kind, key)
+    uses[name] = kind_of(key) ~= 'none'
+  end
+  if not uses.due then return end
+  local due = prefix .. 'flow:due'
+  for _, limit in ipairs(redis.call('ZRANGEBYSCORE', due, '-inf', clock_ms(), 'LIMIT', 0, 100)) do
+    redis.call('ZREM', due, limit)
     wake(prefix, limit)
   end
 end
 
 turns = {next = next_in_turn, advance = advance, occupy = occupy, weight_of = weight_of, queues = {}}
 
--- Prepares *queue* and reads its new messages. KEYS[1] is the hash of queues.
+-- Prepares *queue* and reads its new messages, unless none of its streams is to be read. KEYS[1] is the hash of queues.
 function turns.open(queue, traits)
-  if string.find(traits, 'p', 1, true) then return end
   local prefix = string.sub(KEYS[1], 1, -7)
   local room = {prefix = prefix, queue = queue, base = prefix .. 'q:' .. queue .. ':', levels = {}}
   room.limit = {name = 'skill:' .. queue}
-  if #rooms == 0 then open_limits(prefix) end
   for level in string.gmatch(traits, '%d') do
-    room.levels[#room.levels + 1], turns.queues[room.base .. level] = level, room
+    local stream = room.base .. level
+    if lengths[stream] then room.levels[#room.levels + 1], turns.queues[stream] = level, room end
   end
+  if #room.levels == 0 then return end
+  if #rooms == 0 then open_limits(prefix) end
   rooms[#rooms + 1] = room
   room.is_read = read_new(room)
 end

@@ -1,4 +1,5 @@
--- Sets a limit or removes it, pauses it or resumes it, and lets messages start that waited for it.
+-- Sets a limit or removes it, pauses it or resumes it, and lets messages start that waited for it. A new limit counts the messages that
+-- run already.
 --
 -- KEYS: queues, bell, limits of flow control.
 -- ARGV: limit, 'set', 'pause', 'remove' or 'resume'; to set its values (JSON), to pause who pauses it.
@@ -6,11 +7,40 @@
 
 expect('stream', KEYS[2])
 local prefix, known = string.sub(KEYS[1], 1, -7), redis.call('HGET', KEYS[3], ARGV[1])
-for _, name in ipairs({'stopped', 'due'}) do expect('zset', prefix .. 'flow:' .. name) end
+for _, name in ipairs({'stopped', 'due', 'holders'}) do expect('zset', prefix .. 'flow:' .. name) end
 local values, action = known and cjson.decode(known) or {}, ARGV[2]
 if action == 'resume' and not values.paused or action == 'remove' and not known then return 0 end
 
 local function is_empty(table) return next(table) == nil end
+
+-- Returns whether an entry of *queue* has the limit, and who holds its slots.
+local function has_limit(queue, fields)
+  local payload, groups = read_fields(fields)
+  local _, limits = flow_of(payload or '')
+  local found = ARGV[1] == 'skill:' .. queue
+  for _, limit in ipairs(limits_of(limits)) do found = found or limit.name == ARGV[1] end
+  return found, string.match(groups or '', '%S*$')
+end
+
+-- Gives slots of the limit to the messages that run already, up to 1000 of each priority.
+local function count_running(queue, traits)
+  local base = prefix .. 'q:' .. queue .. ':'
+  for level in string.gmatch(traits, '%d') do
+    local pending = redis.pcall('XPENDING', base .. level, 'avt', '-', '+', 1000)
+    for _, leased in ipairs(pending.err and {} or pending) do
+      local id, field = leased[1], level .. leased[1]
+      local entry = redis.call('XRANGE', base .. level, id, id)[1]
+      local found, holder = has_limit(queue, entry and entry[2] or {})
+      if entry and found then
+        local known = redis.call('HGET', base .. 'held', field) or prefix .. '\0' .. holder
+        if not string.find(known .. '\0', '\0' .. ARGV[1] .. '\0', #prefix + #holder + 2, true) then
+          redis.call('HSET', base .. 'held', field, known .. '\0' .. ARGV[1])
+        end
+        hold(prefix, ARGV[1], holder, base .. level, id)
+      end
+    end
+  end
+end
 
 if action == 'pause' then
   local clock = redis.call('TIME')
@@ -30,8 +60,9 @@ else
   local queues = redis.call('HGETALL', KEYS[1])
   for index = 1, #queues, 2 do
     local traits = queues[index + 1]
-    if string.find(traits, 'x', 1, true) and not string.find(traits, 'w', 1, true) then
-      redis.call('HSET', KEYS[1], queues[index], traits .. 'w')
+    if string.find(traits, 'x', 1, true) then
+      if not known then count_running(queues[index], traits) end
+      if not string.find(traits, 'w', 1, true) then redis.call('HSET', KEYS[1], queues[index], traits .. 'w') end
     end
   end
 end

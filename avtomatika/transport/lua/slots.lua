@@ -61,6 +61,10 @@ local function ring(prefix)
   redis.pcall('XADD', prefix .. 'bell', 'MAXLEN', 1, '*', 'slots', 'free')
 end
 
+local function hold(prefix, limit, holder, stream, id)
+  redis.call('ZADD', prefix .. 'flow:holders', 0, limit .. '\0' .. holder .. '\0' .. stream .. '/' .. id)
+end
+
 -- Releases the slots of entries that leave *stream*.
 local function release(stream, entries)
   local held, level = string.sub(stream, 1, -2) .. 'held', string.sub(stream, -1)
