@@ -12,8 +12,8 @@ bp = Blueprint(name="reunion", api_endpoint="jobs/reunion")
 guest = Blueprint(name="guest")
 worker = Worker(worker_type="storm")
 
-#: Branches of a fan-out that are child jobs, and those that are tasks.
-CHILDREN, TASKS = 200, 50
+#: Branches of a fan-out that are child jobs, and those that are tasks: more than one commit sends.
+CHILDREN, TASKS = 200, 100
 
 
 @bp.handler(is_start=True)

@@ -1,4 +1,4 @@
-"""Fan-outs of 200 child jobs and 50 tasks, with kill -9 of orchestrators, workers and the server: each child runs once
+"""Fan-outs of 200 child jobs and 100 tasks, with kill -9 of orchestrators, workers and the server: each child runs once
 and is joined once, and a cancelled parent leaves no child."""
 
 from __future__ import annotations
