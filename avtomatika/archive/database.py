@@ -127,10 +127,10 @@ def _row(stored: StoredJob, job: Job) -> dict[str, Any]:
     return {name: value.replace("\0", "\ufffd") if isinstance(value, str) else value for name, value in row.items()}
 
 
-def _job_fields(row: Any) -> list[bytes | None]:
+def _job_fields(row: Any) -> list[bytes]:
     """Return the fields of a job in the order of JOB_FIELDS."""
     numbers = [str(each).encode() for each in (row.version, row.created_ms, row.ended_ms)]
-    return [numbers[0], row.status.encode(), row.doc, row.init, *numbers[1:], None]
+    return [numbers[0], row.status.encode(), row.doc, row.init, *numbers[1:]]
 
 
 def _query(wanted: JobFilter, after: Position | None) -> sa.Select[Any]:

@@ -208,14 +208,6 @@ class Plan:
         """All task types named in the source, sorted."""
         return tuple(sorted({task for state in self.states.values() for task in state.task_types}))
 
-    @property
-    def signals(self) -> Mapping[str | None, list[Mapping[str, Any] | None]]:
-        """The schemas of all signals by name; None is the name of those that are computed at run time."""
-        found = dict[str | None, list[Mapping[str, Any] | None]]()
-        for name, schema in (each for state in self.states.values() for each in state.signals):
-            found.setdefault(name, []).append(schema)
-        return found
-
     def key(self, state: str, outcome: str) -> str:
         """Return the routing key of *outcome* in *state*."""
         return f"{self.blueprint}@{self.plan_hash}.{state}.{outcome}"

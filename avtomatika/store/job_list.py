@@ -45,7 +45,7 @@ class JobLists(ServerPart):
     """Lists and counts the jobs of one server."""
 
     def _read_list(
-        self, wanted: JobFilter, fields: Sequence[str] = JOB_FIELDS
+        self, wanted: JobFilter, fields: Sequence[str] = JOB_FIELDS[:-1]
     ) -> Reading[tuple[dict[str, JobRow], str | None]]:
         """Read *fields* of up to ``wanted.limit`` jobs by id, and the cursor of the next page, None at the end.
 
@@ -117,7 +117,7 @@ def _call(
     *,
     limit: int | None = None,
     by: Literal["", "blueprint", "state"] = "",
-    fields: Sequence[str] = JOB_FIELDS,
+    fields: Sequence[str] = JOB_FIELDS[:-1],
 ) -> Call:
     """Return the call that continues after a job; without a *limit* it counts."""
     alternatives = [keys.by_status(status) for status in dict.fromkeys(wanted.statuses)]

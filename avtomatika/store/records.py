@@ -38,7 +38,7 @@ _KINDS: Sequence[tuple[str, Any]] = (
 )
 #: Maximum digits of the numbers of a record: times are milliseconds since the epoch.
 _MOST_DIGITS = 16
-#: Fields of a job hash in the order that :func:`load_job` takes them.
+#: Fields of a job hash in the order that :func:`load_job` takes them; lists do without the last one.
 JOB_FIELDS = ("v", "status", "doc", "init", "created", "updated", "signals")
 
 
@@ -172,7 +172,7 @@ def unreadable(job: Job, error: Exception) -> UnreadableJob:
 
 
 def _read_job(job_id: str, stored: Sequence[bytes | None], values: Values) -> Job:
-    version, status, raw_doc, raw_init, created, updated, signals = stored
+    version, status, raw_doc, raw_init, created, updated, *signals = stored
     doc = orjson.loads(raw_doc or b"")
     init = orjson.loads(raw_init or b"")
     of_doc, of_init = fill(doc, values), fill(init, values)
@@ -197,7 +197,7 @@ def _read_job(job_id: str, stored: Sequence[bytes | None], values: Values) -> Jo
         rush=doc.get("rush", 0),
         handler_failures=doc.get("handler_failures", 0),
         webhooks=doc.get("webhooks", 0),
-        signals=tuple(map(orjson.loads, signals.splitlines())) if signals else (),
+        signals=tuple(map(orjson.loads, (signals[0] or b"").splitlines())) if signals else (),
         parent=Parent(**init["parent"]) if init.get("parent") else None,
         large={**of_init, **of_doc} if of_doc or of_init else of_doc,
         created_ms=int(created or 0),
@@ -213,7 +213,7 @@ def _read_job(job_id: str, stored: Sequence[bytes | None], values: Values) -> Jo
 
 def _unreadable_job(job_id: str, stored: Sequence[bytes | None], reason: str) -> UnreadableJob:
     """Return a job with the fields of *stored* that can be read."""
-    version, status, raw_doc, raw_init, created, updated, _ = stored
+    version, status, raw_doc, raw_init, created, updated, *_ = stored
     doc, init = json_object(raw_doc), json_object(raw_init)
     word = (status or b"").decode(errors="replace")
     labels = init.get("labels")

@@ -25,15 +25,16 @@ routes = Routes("approvals", __name__, url_prefix="/api/v1/jobs", description="D
 def job_to_decide(job_id: str) -> Job:
     """Return a job whose approval the caller may decide. Raises ForbiddenError if it is for others."""
     job = callers_job(job_id, is_decided=True)
-    check_decider(job)
+    if (error := forbidden(job)) is not None:
+        raise error
     return job
 
 
-def check_decider(job: Job) -> None:
-    """Raise ForbiddenError if the approval of *job* names other clients than the caller."""
+def forbidden(job: Job) -> ForbiddenError | None:
+    """Return the error if the approval of *job* names other clients than the caller."""
     details = job.wait.details if job.wait is not None else {}
-    if (who := deciders(details)) and not may_decide(details, caller().name, caller().roles):
-        raise ForbiddenError(f"only {who} may decide this approval")
+    who, may = deciders(details), may_decide(details, caller().name, caller().roles)
+    return ForbiddenError(f"only {who} may decide this approval") if who and not may else None
 
 
 @routes.post("/<job_id>/approve")

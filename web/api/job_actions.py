@@ -10,7 +10,6 @@ from avtomatika.core.job import Job, JobStatus
 from avtomatika.errors import (
     AvtomatikaError,
     ConflictError,
-    ForbiddenError,
     InvalidRequestError,
     NotFoundError,
     UnreadableRecordError,
@@ -22,7 +21,7 @@ from avtomatika.store import JobFilter, UnreadableJob
 from ..auth import caller
 from ..routes import Routes
 from ..services import services
-from .approvals import check_decider
+from .approvals import forbidden
 from .control import rerun_each
 from .jobs import is_visible, job_filter
 
@@ -95,12 +94,9 @@ def _obstacle(job_id: str, job: Job | None, statuses: Sequence[str]) -> Avtomati
         return NotFoundError("job", job_id)
     if isinstance(job, UnreadableJob):
         return UnreadableRecordError(job_id, job.reason)
-    try:
-        if is_decided:
-            check_decider(job)
-    except ForbiddenError as error:
-        return error
-    return None if job.status in statuses else ConflictError(f"the job is {job.status}")
+    if job.status not in statuses:
+        return ConflictError(f"the job is {job.status}")
+    return forbidden(job) if is_decided else None
 
 
 def _act(jobs: Sequence[Job], wanted: Mapping[str, Any]) -> dict[str, AvtomatikaError]:

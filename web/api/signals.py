@@ -28,11 +28,7 @@ _MOST_BYTES = 64 * 1024
 @routes.response(202, SentSignal)
 def send_signal(sent: dict[str, Any], job_id: str, name: str) -> dict[str, str]:
     """Send a signal to a job, which takes it when it waits for it"""
-    key = idempotency_key()
-    if None not in (key, sent["idempotency_key"]) and key != sent["idempotency_key"]:
-        message = "differs from the header Idempotency-Key"
-        raise InvalidRequestError(f"idempotency_key {message}", fields={"idempotency_key": [message]})
-    send(callers_job(job_id), name, sent["data"], idempotency_key=key or sent["idempotency_key"])
+    send(callers_job(job_id), name, sent["data"], idempotency_key=idempotency_key() or sent["idempotency_key"])
     return {"job_id": job_id, "signal": name}
 
 
@@ -45,7 +41,7 @@ def send(job: Job, name: str, data: Json, *, idempotency_key: str | None = None)
         raise InvalidRequestError(f"the data of the signal {message}", fields={"data": [message]})
     plan = services().plans.get(job.blueprint)
     if not is_user_name(name) or job.skill is not None:
-        raise NotFoundError("signal", name, known=[str(each) for each in plan.signals] if plan else ())
+        raise NotFoundError("signal", name)
     if job.wait is not None and job.wait.details.get("signal") == name:
         check_signal(job.wait, data)
     elif plan is not None and plan.plan_hash == job.plan_hash:

@@ -8,12 +8,12 @@ from flask import Response, request
 from avtomatika.core.explain.waiting import waiting_for
 from avtomatika.core.job import Job
 from avtomatika.errors import AvtomatikaError, ConflictError, ExpiredError, InvalidRequestError
-from avtomatika.schemas.api_requests import LONGEST_COMMENT
 
 from ..approval_links import ApprovalLink
 from ..routes import Routes
 from ..services import services
-from .input_form import decision_data, fields_of
+from .approvals import record_decision
+from .input_form import fields_of
 from .rendering import notice, page
 
 routes = Routes("approval-page", __name__, url_prefix="/approve", template_folder="templates")
@@ -36,17 +36,13 @@ def decide() -> Response:
     sealed = request.form.get("link", "")
     link = _link(sealed)
     job = _waiting_job(link)
-    decision, comment = request.form.get("decision", ""), request.form.get("comment", "").strip()
     try:
         name = _name(request.form.get("name", ""))
-        if len(comment) > LONGEST_COMMENT:
-            raise InvalidRequestError(f"The comment has {len(comment)} characters; at most {LONGEST_COMMENT} are kept.")
-        data = decision_data(services().store.approval(job, link.token), request.form)
         by = f"link for {link.recipient}: {name}" if link.recipient else f"link: {name}"
-        services().store.decide(job, decision, by=by, comment=comment or None, data=data, token=link.token)
+        record_decision(job, link.token, by=by)
     except InvalidRequestError as error:
         return _question(job, sealed, recipient=link.recipient, fault=str(error))
-    return page("decided.html", decision=decision, name=name)
+    return page("decided.html", decision=request.form["decision"], name=name)
 
 
 @routes.errorhandler(AvtomatikaError)

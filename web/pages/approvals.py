@@ -34,18 +34,21 @@ def show_approvals() -> Response:
 @routes.post("/approvals")
 def decide() -> Response:
     """Decide an approval"""
-    form = request.form
-    comment = form.get("comment", "").strip()
     try:
-        if len(comment) > LONGEST_COMMENT:
-            raise InvalidRequestError(f"the comment has {len(comment)} characters; at most {LONGEST_COMMENT} are kept")
-        job = job_to_decide(form.get("job", ""))
-        decision, token = form.get("decision", ""), form.get("approval", "")
-        data = decision_data(services().store.approval(job, token), form)
-        services().store.decide(job, decision, by=caller().name, comment=comment or None, data=data, token=token)
+        job = job_to_decide(request.form.get("job", ""))
+        record_decision(job, request.form.get("approval", ""), by=caller().name)
     except (ConflictError, ForbiddenError, InvalidRequestError, NotFoundError) as error:
         return _approvals(fault=error)
     return see_other("pages.show_approvals", decided=job.id)
+
+
+def record_decision(job: Job, token: str, *, by: str) -> None:
+    """Record the decision of *by*, as sent by a form, on the approval *token*. Raises InvalidRequestError."""
+    form, comment = request.form, request.form.get("comment", "").strip()
+    if len(comment) > LONGEST_COMMENT:
+        raise InvalidRequestError(f"The comment has {len(comment)} characters; at most {LONGEST_COMMENT} are kept.")
+    data = decision_data(services().store.approval(job, token), form)
+    services().store.decide(job, form.get("decision", ""), by=by, comment=comment or None, data=data, token=token)
 
 
 def _approvals(*, decided: str | None = None, fault: AvtomatikaError | None = None) -> Response:

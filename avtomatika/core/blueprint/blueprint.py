@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from typing import Any, Literal, TypeVar, overload
+from typing import Any, Literal, TypedDict, TypeVar, Unpack, overload
 
 from avtomatika.core.compiler.compiler import compile_blueprint
 from avtomatika.core.job import Json
@@ -25,6 +25,18 @@ H = TypeVar("H", bound=Function)
 
 #: A path below ``/api/v1``: names, separated by single slashes.
 _ENDPOINT = re.compile(r"[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*")
+
+
+class StateOptions(TypedDict, total=False):
+    """Options of a state. ``is_end="failed"``, or an end state named ``failed``, makes jobs end as failed. *queue*
+    gives the state a step queue of its own. *may_go_to* lists target states that cannot be read from the source of the
+    function. A *retired* state is entered by no new job; its handler stays for jobs that are in it when the code
+    changes."""
+
+    is_end: bool | Literal["failed"]
+    queue: str | None
+    may_go_to: Iterable[str] | None
+    retired: bool
 
 
 class Blueprint:
@@ -192,10 +204,7 @@ class Blueprint:
         condition: Condition | None = None,
         *,
         is_start: bool = False,
-        is_end: bool | Literal["failed"] = False,
-        queue: str | None = None,
-        may_go_to: Iterable[str] | None = None,
-        retired: bool = False,
+        **options: Unpack[StateOptions],
     ) -> Callable[[H], H]: ...
 
     def handler(
@@ -204,53 +213,30 @@ class Blueprint:
         condition: Condition | None = None,
         *,
         is_start: bool = False,
-        is_end: bool | Literal["failed"] = False,
-        queue: str | None = None,
-        may_go_to: Iterable[str] | None = None,
-        retired: bool = False,
+        **options: Unpack[StateOptions],
     ) -> H | Callable[[H], H]:
         """Register a function as the handler of the state *name* (default: the function's name).
 
         Handlers of one state are tried in the order of their definition, the one without a *condition* last.
-        ``is_end="failed"``, or an end state named ``failed``, makes jobs end as failed. *queue* gives the state a step
-        queue of its own. *may_go_to* lists target states that cannot be read from the source of the function. A
-        *retired* state is entered by no new job; its handler stays for jobs that are in it when the code changes.
+        *options* are those of :class:`StateOptions`.
         """
 
-        return self._mark(
-            name, condition, is_end=is_end, queue=queue, may_go_to=may_go_to, is_start=is_start, is_retired=retired
-        )
+        return self._mark(name, condition, is_start=is_start, **options)
 
     @overload
     def aggregator(self, name: H) -> H: ...
 
     @overload
-    def aggregator(
-        self,
-        name: str | None = None,
-        *,
-        is_end: bool | Literal["failed"] = False,
-        queue: str | None = None,
-        may_go_to: Iterable[str] | None = None,
-        retired: bool = False,
-    ) -> Callable[[H], H]: ...
+    def aggregator(self, name: str | None = None, **options: Unpack[StateOptions]) -> Callable[[H], H]: ...
 
-    def aggregator(
-        self,
-        name: H | str | None = None,
-        *,
-        is_end: bool | Literal["failed"] = False,
-        queue: str | None = None,
-        may_go_to: Iterable[str] | None = None,
-        retired: bool = False,
-    ) -> H | Callable[[H], H]:
+    def aggregator(self, name: H | str | None = None, **options: Unpack[StateOptions]) -> H | Callable[[H], H]:
         """Register a function as the handler of a state that joins parallel tasks.
 
         It runs once, after all of them have ended, and gets their results as ``aggregation_results``: ``{"status",
         "data", "error"}`` by task id, in the order of dispatch. Options as in :meth:`handler`.
         """
 
-        return self._mark(name, is_end=is_end, queue=queue, may_go_to=may_go_to, is_aggregator=True, is_retired=retired)
+        return self._mark(name, is_aggregator=True, **options)
 
     def compile(self) -> Plan:
         """Compile to a plan: states, queues and bindings.
@@ -271,9 +257,10 @@ class Blueprint:
         name: H | str | None,
         condition: Condition | None = None,
         *,
-        is_end: object,
-        queue: str | None,
-        may_go_to: Iterable[str] | None,
+        is_end: object = False,
+        queue: str | None = None,
+        may_go_to: Iterable[str] | None = None,
+        retired: bool = False,
         **flags: bool,
     ) -> H | Callable[[H], H]:
         """Return a decorator for the state *name*, or apply it if *name* is the function itself."""
@@ -287,7 +274,9 @@ class Blueprint:
             if is_end:
                 end = EndKind.FAILED if is_end == "failed" or state == "failed" else EndKind.FINISHED
             more = tuple(may_go_to or ())
-            handler = Handler(function, state, condition, end=end, queue=queue, may_go_to=more, **flags)
+            handler = Handler(
+                function, state, condition, end=end, queue=queue, may_go_to=more, is_retired=retired, **flags
+            )
             handlers = (*self.handlers.get(state, ()), handler)
             self.handlers[state] = tuple(sorted(handlers, key=lambda each: each.guard is None))
             self._plan = None

@@ -1,6 +1,6 @@
 """Checks at run time that a handler's decision is part of the plan that was declared to the broker."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import chain
 
 from avtomatika.core.plan import BUILTIN_OUTCOMES, StatePlan, Via
@@ -8,6 +8,10 @@ from avtomatika.errors import HandlerError
 
 from .action_types import Action, AwaitApproval, DispatchTask, End, FanOut, GoTo, RunBlueprint, Wait, WaitFor
 
+_VIAS: Mapping[type[Action], Via] = {
+    **{DispatchTask: Via.TASK, WaitFor: Via.SIGNAL},
+    **{AwaitApproval: Via.APPROVAL, RunBlueprint: Via.CHILD},
+}
 #: A transition: kind of action, outcome, target state.
 _Edge = tuple[Via, str | None, str]
 
@@ -52,18 +56,12 @@ def _edges(action: Action) -> Iterable[_Edge]:
     match action:
         case GoTo(target):
             return [(Via.GO_TO, None, target)]
-        case DispatchTask(transitions=transitions):
-            return [(Via.TASK, outcome, target) for outcome, target in transitions.items()]
         case FanOut(branches, aggregator):
             outcomes = chain(*(branch.transitions.items() for branch in branches))
             return {(Via.TASK, "success", aggregator), *((Via.TASK, outcome, target) for outcome, target in outcomes)}
         case Wait(target):
             return [(Via.WAIT, None, target)]
-        case WaitFor(transitions=transitions):
-            return [(Via.SIGNAL, outcome, target) for outcome, target in transitions.items()]
-        case AwaitApproval(transitions=transitions):
-            return [(Via.APPROVAL, outcome, target) for outcome, target in transitions.items()]
-        case RunBlueprint(transitions=transitions):
-            return [(Via.CHILD, outcome, target) for outcome, target in transitions.items()]
         case End():
             return ()
+        case _:
+            return [(_VIAS[type(action)], outcome, target) for outcome, target in action.transitions.items()]

@@ -8,20 +8,11 @@ from avtomatika.core.job import HistoryEntry, RecordedEntry, branch_of
 #: Rows that are kept: a fan-out may have a hundred thousand branches.
 MOST_ROWS = 100
 #: Entries that begin a wait of the job, and those that end it.
-_WAITS = {
-    "timer_set": "waiting",
-    "approval_requested": "asking",
-    "signal_awaited": "waiting",
-    "child_started": "waiting",
-}
+_WAITS = dict.fromkeys(("timer_set", "signal_awaited", "child_started"), "waiting") | {"approval_requested": "asking"}
 _WAIT_ENDS = frozenset({"timer_fired", "decision_made", "signal_taken", "child_finished"})
 #: Entries that end an attempt of a task -> what its bar becomes.
-_ATTEMPT_ENDS = {
-    "task_succeeded": "done",
-    "branch_finished": "done",
-    "task_failed": "failed",
-    "task_timed_out": "failed",
-}
+_ATTEMPT_ENDS = dict.fromkeys(("task_succeeded", "branch_finished"), "done")
+_ATTEMPT_ENDS |= dict.fromkeys(("task_failed", "task_timed_out"), "failed")
 _JOB_ENDS = frozenset({"job_finished", "job_failed", "job_cancelled", "job_error", "job_quarantined"})
 
 

@@ -13,20 +13,13 @@ from avtomatika.core.step import Step
 from avtomatika.errors import InvalidRequestError, NotFoundError
 
 from .moves import error, ignore
-from .timers import wait_timer
-from .waits import EndedWait, check_form, new_wait, with_wait
+from .waits import EndedWait, ask, check_form, with_wait
 
 
 def wait_for(plan: Plan, job: Job, action: WaitFor, *, queue: str | None) -> Step:
     """Wait for a signal or its timeout, or take one that was sent before."""
-    asked: dict[str, Json] = {"signal": action.signal}
-    if action.timeout_seconds is not None:
-        asked["timeout_seconds"] = action.timeout_seconds
-    if action.form is not None:
-        asked["form"] = action.form
-    wait = new_wait(job, "signal", action.transitions, asked)
-    timers = () if action.timeout_seconds is None else (wait_timer(plan, job, wait, action.timeout_seconds),)
-    entry = HistoryEntry("signal_awaited", state=wait.state, data=asked)
+    wait, timers = ask(plan, job, action, "signal", {"signal": action.signal})
+    entry = HistoryEntry("signal_awaited", state=wait.state, data=wait.details)
     started = Step(with_wait(job, wait, JobStatus.WAITING_FOR_SIGNAL), history=(entry,), timers=timers)
     return started.then(_take(plan, started.job, wait, queue=queue))
 
@@ -75,10 +68,10 @@ def check_early(plan: Plan, name: str, data: Json) -> None:
 
     Raises NotFoundError for a signal that no state waits for, InvalidRequestError by field.
     """
-    known = plan.signals
-    if name not in known and None not in known:
-        raise NotFoundError("signal", name, known=[str(each) for each in known])
-    schemas = known.get(name, [None])
+    known = [each for state in plan.states.values() for each in state.signals]
+    schemas = [schema for each, schema in known if each == name]
+    if not schemas and all(each is not None for each, _ in known):
+        raise NotFoundError("signal", name, known=[str(each) for each, _ in known])
     if len(schemas) == 1 and schemas[0] is not None:
         check_form(data, schemas[0], f"the data of the signal {name!r}")
 

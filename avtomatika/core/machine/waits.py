@@ -4,12 +4,12 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from avtomatika.core.blueprint.action_types import AwaitApproval, RunBlueprint, Wait
+from avtomatika.core.blueprint.action_types import AwaitApproval, RunBlueprint, Wait, WaitFor
 from avtomatika.core.blueprint.output_schema import faults_by_field
 from avtomatika.core.events import ChildEnded, ChildQuarantined, Decision, TimeReached
 from avtomatika.core.job import HistoryEntry, Job, JobStatus, Json, WaitRecord
 from avtomatika.core.plan import Plan
-from avtomatika.core.step import SendWebhook, Step
+from avtomatika.core.step import SendWebhook, SetTimer, Step
 from avtomatika.errors import InvalidRequestError
 
 from .children import with_children
@@ -39,22 +39,22 @@ def wait(plan: Plan, job: Job, action: Wait) -> Step:
 
 def await_approval(plan: Plan, job: Job, action: AwaitApproval) -> Step:
     """Wait for a decision, or its timeout, and send a webhook."""
-    asked: dict[str, Json] = {"integration": action.integration, "message": action.message}
-    if action.timeout_seconds is not None:
-        asked["timeout_seconds"] = action.timeout_seconds
-    if action.form is not None:
-        asked["form"] = action.form
-    if action.assignees:
-        asked["assignees"] = list(action.assignees)
-    if action.role is not None:
-        asked["role"] = action.role
-    wait = new_wait(job, "approval", action.transitions, asked)
-    timers = () if action.timeout_seconds is None else (wait_timer(plan, job, wait, action.timeout_seconds),)
-    entry = HistoryEntry("approval_requested", state=wait.state, data={**asked, "decisions": decisions(wait)})
+    wait, timers = ask(plan, job, action, "approval", {"integration": action.integration, "message": action.message})
+    entry = HistoryEntry("approval_requested", state=wait.state, data={**wait.details, "decisions": decisions(wait)})
     has_webhook = job.webhook_url is not None
     waiting = with_wait(job, wait, JobStatus.WAITING_FOR_HUMAN).evolve(webhooks=job.webhooks + has_webhook)
     webhooks = (SendWebhook(waiting),) if has_webhook else ()
     return Step(waiting, history=(entry,), outgoing=webhooks, timers=timers)
+
+
+def ask(
+    plan: Plan, job: Job, action: AwaitApproval | WaitFor, kind: Kind, details: Mapping[str, Json]
+) -> tuple[WaitRecord, tuple[SetTimer, ...]]:
+    """Return the wait of *action*, whose *details* get the given options, and the timer of its timeout."""
+    options = {name: getattr(action, name, None) for name in ("timeout_seconds", "form", "assignees", "role")}
+    given = {name: value for name, value in options.items() if value not in (None, ())}
+    wait = new_wait(job, kind, action.transitions, {**details, **given})
+    return wait, () if action.timeout_seconds is None else (wait_timer(plan, job, wait, action.timeout_seconds),)
 
 
 def run_child(job: Job, action: RunBlueprint, child: Step) -> Step:

@@ -66,7 +66,7 @@ def test_a_job_is_created_by_the_schema_that_is_documented(spec: dict[str, Any])
     properties = spec["components"]["schemas"]["JobRequest"]["properties"]
     assert set(properties) == {
         "initial_data", "webhook_url", "dispatch_timeout", "result_timeout", "execution_timeout", "priority", "labels",
-        "delay", "at",
+        "delay", "at", "fairness_key", "unique_key", "on_conflict",
     }  # fmt: skip
 
 
