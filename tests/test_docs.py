@@ -57,6 +57,7 @@ pytestmark = pytest.mark.docs
 
 README = ROOT / "README.md"
 CONTRIBUTING = ROOT / "CONTRIBUTING.md"
+COMPARISON = ROOT / "docs" / "comparison.md"
 ARCHITECTURE, BLUEPRINTS, WORKERS, FILES, HTTP, OPERATIONS, CELERY, SCHEDULES, QUICKSTART, GUARANTEES, LIMITS = (
     ROOT / "docs" / f"{name}.md"
     for name in (
@@ -640,3 +641,12 @@ def test_every_guarantee_says_how_it_is_kept_by_which_tests_it_is_shown_what_it_
     for text in guarantees:
         for part in ("**How**", "**Shown by**", "**Costs**", "**Limit**", "`tests/"):
             assert part in text, text.partition("\n")[0]
+
+
+def test_every_statement_about_avtomatika_in_the_comparison_names_its_test() -> None:
+    topics = re.split(r"^## ", COMPARISON.read_text().partition("\n## When to choose")[0], flags=re.MULTILINE)[1:]
+
+    assert len(topics) > 5
+    for topic in topics:
+        (ours,) = re.findall(r"^- \*\*avtomatika\*\*:(.*?)(?=^- |\Z)", topic, re.MULTILINE | re.DOTALL)
+        assert "`tests/" in ours, topic.partition("\n")[0]
