@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from avtomatika.core.blueprint.blueprint import Blueprint
-from avtomatika.core.graph.dot import dot
+from avtomatika.core.graph.dot import Overlay, dot
 from avtomatika.core.plan import STEPS, TASKS, Binding, Plan
 from avtomatika.drawing import draw
 from avtomatika.errors import BlueprintError, NotFoundError
@@ -18,9 +18,11 @@ from avtomatika.loading import load_blueprints
 from .api import api_options, connected
 from .arguments import blueprints_option, output_option
 from .output import json_option, print_table
+from .rehearsal import rehearse_blueprint
 from .worker import default_worker
 
 _LIST_COLUMNS = ("name", "plan", "states", "skills", "queues", "endpoint")
+_GRAPH_FILE = click.Path(path_type=Path, dir_okay=False)
 _RULE_COLUMNS = ("exchange", "routing_key", "queue", "next_states")
 
 
@@ -127,7 +129,7 @@ def plan_routing(ctx: click.Context, name: str | None, apply: bool, blueprints: 
     """
     from .blueprints_live import plan_routing
 
-    ctx.exit(0 if plan_routing(_plans(blueprints, name), apply=apply, as_json=as_json) else 1)
+    ctx.exit(0 if plan_routing(plans_of(blueprints, name), apply=apply, as_json=as_json) else 1)
 
 
 @command.command()
@@ -142,7 +144,7 @@ def plan_routing(ctx: click.Context, name: str | None, apply: bool, blueprints: 
 @json_option
 def routes(name: str | None, with_events: bool, blueprints: str, as_json: bool) -> None:
     """Print the bindings that blueprints (or only NAME) compile to."""
-    plans = _plans(blueprints, name)
+    plans = plans_of(blueprints, name)
     steps = [binding for plan in plans for binding in plan.bindings if with_events or binding.targets]
     tasks = sorted({task_type for plan in plans for task_type in plan.task_types})
     rows = [*map(_step_rule, steps), *map(_task_rule, tasks)]
@@ -166,16 +168,55 @@ def graph(ctx: click.Context, name: str, form: str, output: Path | None, live: b
     if live:
         picture = connected(ctx).blueprint_graph(name, format=form, live=True)
     else:
-        (plan,) = _plans(blueprints, name)
-        source = dot(plan)
-        picture = f"{source.rstrip()}\n".encode() if form == "dot" else draw(source, form)
+        (plan,) = plans_of(blueprints, name)
+        picture = drawn(plan, form)
     if output is None:
         click.echo(picture, nl=False)
     else:
         output.write_bytes(picture)
 
 
-def _plans(blueprints: str, name: str | None) -> list[Plan]:
+@command.command()
+@click.argument("name")
+@click.option("--since", metavar="TIME", help="Only jobs created since: a time with a zone, or an age such as 1d.")
+@click.option("--limit", type=click.IntRange(1), default=1000, help="Maximum number of jobs, the newest ones.")
+@click.option(
+    "--graph", type=_GRAPH_FILE, help="Draw how often each transition was taken and is now: .dot, .svg, .png."
+)
+@click.option("--fail-on-change", is_flag=True, help="Exit 1 if the path of a job changes.")
+@blueprints_option
+@json_option
+@api_options
+@click.pass_context
+def rehearse(
+    ctx: click.Context,
+    name: str,
+    since: str | None,
+    limit: int,
+    graph: Path | None,
+    fail_on_change: bool,
+    blueprints: str,
+    as_json: bool,
+) -> None:
+    """Run the code of blueprint NAME in memory against its last ended jobs, and print the paths that change.
+
+    Results of tasks, decisions and child jobs are the recorded ones; nothing is sent. A path that ends with a task or
+    an approval needs a result that was not recorded.
+    """
+    is_changed = rehearse_blueprint(
+        connected(ctx), name, blueprints, since=since, limit=limit, graph=graph, as_json=as_json
+    )
+    ctx.exit(1 if is_changed and fail_on_change else 0)
+
+
+def drawn(plan: Plan, form: str, overlay: Overlay | None = None) -> bytes:
+    """Return the graph of *plan* in a format of Graphviz."""
+    source = dot(plan, overlay=overlay)
+    return f"{source.rstrip()}\n".encode() if form == "dot" else draw(source, form)
+
+
+def plans_of(blueprints: str, name: str | None) -> list[Plan]:
+    """Return the plans of all blueprints, or that of *name*."""
     found = {blueprint.name: blueprint for blueprint in load_blueprints(blueprints)}
     if name is None:
         return [blueprint.compile() for blueprint in found.values()]

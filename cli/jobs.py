@@ -11,6 +11,7 @@ import click
 from avtomatika.client import Client
 from avtomatika.client.answers import Job
 from avtomatika.core.job import JobStatus
+from avtomatika.core.machine.rerun import Restart
 from avtomatika.errors import ConflictError
 
 from .api import api_command, api_options, creation_url, pass_api
@@ -18,6 +19,7 @@ from .arguments import creation_options, distinct_labels, output_option, timeout
 from .history import describe, events_until_the_end, print_history
 from .many_jobs import filter_options, or_many
 from .output import filter_option, print_fields, print_json, print_table
+from .rehearsal import rehearsal_options, show_rehearsal
 from .streams import logs
 from .terminal import visible
 
@@ -25,7 +27,8 @@ T = TypeVar("T")
 
 #: The largest page of the API.
 _LONGEST_PAGE = 200
-_LIST_COLUMNS = ("id", "status", "blueprint_name", "current_state", "updated_at")
+_LIST_COLUMNS = ("id", "status", "blueprint_name", "current_state", "tries", "updated_at")
+_TRY_COLUMNS = ("tries", "id", "status", "current_state", "retry_of", "fork_of", "created_at")
 
 
 @click.group("jobs")
@@ -88,8 +91,11 @@ def list_jobs(api: Client, /, limit: int, as_json: bool, **wanted: Any) -> None:
 @api_command(command)
 @click.argument("job_id")
 def show(api: Client, job_id: str, as_json: bool) -> None:
-    """Print a job: status, state, data, result or error."""
+    """Print a job: status, state, data, result or error, and its other tries and forks."""
     print_fields(api.job(job_id), as_json=as_json)
+    if not as_json and len(tries := api.tries(job_id)) > 1:
+        click.echo()
+        print_table(tries, _TRY_COLUMNS)
 
 
 @api_command(command)
@@ -128,26 +134,55 @@ def watch(api: Client, job_id: str, timeout: float | None, as_json: bool) -> Non
 
 
 @api_command(command)
-@or_many(lambda _: "cancel")
+@or_many("cancel")
 def cancel(api: Client, job_id: str, as_json: bool) -> None:
     """Cancel a job, or all jobs that match: drop queued tasks and stop the running ones."""
     print_fields(api.cancel(job_id), as_json=as_json)
 
 
 @command.command()
-@click.option("--from-failed", is_flag=True, help="Rerun from the state in which the job failed, with its data there.")
+@click.option(
+    "--from",
+    "start",
+    metavar="STATE",
+    help="Continue in this state; `start`: at the beginning.  [default: what failed]",
+)
 @pass_api
-@or_many(lambda options: "retry_from_failed_state" if options["from_failed"] else "retry")
-def retry(api: Client, job_id: str, from_failed: bool) -> None:
-    """Resume a quarantined job, or rerun an ended one; or all jobs that match.
+@or_many("retry", rehearses=True)
+def retry(api: Client, job_id: str, start: str | None) -> None:
+    """Resume a quarantined job, or continue an ended one from the state that failed; or all jobs that match.
 
-    A rerun is a new job. Prints the id of the job that runs.
+    The job that continues is a new one with the data and results of the other up to there. Prints its id.
 
     \b
-        avtomatika jobs retry --status failed --blueprint video --since 1d --dry-run
+        avtomatika jobs retry --status failed --blueprint video --since 1d --rehearse
+        avtomatika jobs retry --status failed --blueprint video --since 1d --yes
     """
-    answer = api.retry(job_id, from_failed_state=from_failed)
+    answer = api.retry(job_id, start=start)
     click.echo(answer["job_id"] if "job_id" in answer else answer["id"])
+
+
+@command.command()
+@click.argument("job_id")
+@click.option(
+    "--at", required=True, metavar="STATE", help="State that the job entered, `start`, or number of an entry."
+)
+@click.option("--set", "pairs", multiple=True, metavar="KEY=VALUE", help="Data to change, as in submit. Repeatable.")
+@click.option("--yes", is_flag=True, help="With --rehearse, also start it.")
+@rehearsal_options
+@pass_api
+def fork(
+    api: Client, /, job_id: str, at: str, pairs: Sequence[str], rehearse: bool, yes: bool, blueprints: str
+) -> None:
+    """Start a new job where another one was, with its data there. Prints the id of the new job.
+
+    \b
+        avtomatika jobs fork ID --at encode --set quality=high --set sizes:='[320]'
+    """
+    place = int(at) if at.isdecimal() else at
+    changes = uploaded_data(api, pairs)
+    if not rehearse or (show_rehearsal(api, [job_id], blueprints, Restart(place, changes)) and yes):
+        click.echo(api.fork(job_id, place, set=changes)["job_id"])
 
 
 @command.command()
@@ -173,7 +208,7 @@ def export(api: Client, job_id: str, output: Path | None) -> None:
     "--expires-in", type=float, metavar="SECONDS", help="Seconds until the link expires.  [default: 604800, a week]"
 )
 @click.option("--recipient", metavar="CLIENT", help="With --link: the client that it is for.")
-@or_many(lambda _: "approve")
+@or_many("approve")
 @click.argument("decision", required=False)
 @click.argument("pairs", metavar="[FIELD=VALUE]...", nargs=-1)
 def approve(
@@ -205,7 +240,7 @@ def approve(
 
 @api_command(command)
 @click.option("--comment", help="Comment, shown in the history of the job.")
-@or_many(lambda _: "reject")
+@or_many("reject")
 def reject(api: Client, job_id: str, comment: str | None, as_json: bool) -> None:
     """Reject the approval that a job waits for, or those of all jobs that match."""
     print_fields(api.approve(job_id, "rejected", comment=comment), as_json=as_json)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import update_wrapper
+from itertools import islice
 from typing import Any
 
 import click
@@ -10,8 +11,10 @@ from avtomatika.client import Client
 from avtomatika.client.answers import ActionRefusal
 from avtomatika.client.job_lists import Action, JobFilter
 from avtomatika.core.job import JobStatus
+from avtomatika.core.machine.rerun import FAILED_STATE, Restart
 
 from .output import C, filter_option, print_json
+from .rehearsal import MOST_REHEARSED, rehearsal_options, show_rehearsal
 from .terminal import progress, visible
 
 _AGES = "a time with a zone, or an age such as 90m or 1d"
@@ -44,25 +47,50 @@ def filter_options(command: C) -> C:
     return command
 
 
-def or_many(action_of: Callable[[dict[str, Any]], Action]) -> Callable[[C], C]:
-    """Let a command, whose argument is then optional, act on all jobs that match options."""
+def or_many(action: Action, *, rehearses: bool = False) -> Callable[[C], C]:
+    """Let a command, whose argument is then optional, act on all jobs that match options; it may rehearse retries."""
 
     def decorate(command: C) -> C:
-        def invoke(api: Client, /, job_id: str | None, dry_run: bool, yes: bool, **options: Any) -> None:
+        def invoke(
+            api: Client,
+            /,
+            job_id: str | None,
+            dry_run: bool,
+            yes: bool,
+            rehearse: bool = False,
+            blueprints: str = "",
+            **options: Any,
+        ) -> None:
             wanted = JobFilter(**{name: options.pop(name) for name in JobFilter.__annotations__ if name in options})  # type: ignore[typeddict-item]
             if (job_id is None) is not any(wanted.values()):
                 raise click.UsageError("give a JOB_ID, or options that select jobs such as --status failed")
+            if rehearse:
+                ids = [job_id] if job_id is not None else _first_jobs(api, wanted)
+                restart = Restart(options["start"] or FAILED_STATE)
+                if not show_rehearsal(api, ids, blueprints, restart) or not yes:
+                    return
             if job_id is not None:
                 command(api, job_id=job_id, **options)
             else:
-                _act(api, action_of(options), wanted, options, dry_run=dry_run, yes=yes)
+                _act(api, action, wanted, options, dry_run=dry_run, yes=yes)
 
         decorated = filter_options(update_wrapper(invoke, command))
         for option in reversed(_CHOICES):
             decorated = option(decorated)
+        decorated = rehearsal_options(decorated) if rehearses else decorated
         return click.argument("job_id", required=False)(decorated)  # type: ignore[return-value]
 
     return decorate
+
+
+def _first_jobs(api: Client, wanted: JobFilter) -> list[str]:
+    """Return the ids of the ended jobs that would be retried first."""
+    statuses = [each for each in ("failed", "error", "cancelled") if each in (wanted.get("status") or [each])]
+    if not statuses:
+        return []
+    chosen: JobFilter = {**wanted, "status": statuses}
+    found = api.jobs(**chosen, page_size=MOST_REHEARSED)
+    return [job["id"] for job in islice(found, MOST_REHEARSED)]
 
 
 def _act(api: Client, action: Action, wanted: JobFilter, options: dict[str, Any], *, dry_run: bool, yes: bool) -> None:
@@ -79,7 +107,7 @@ def _act(api: Client, action: Action, wanted: JobFilter, options: dict[str, Any]
         click.confirm(f"{action.replace('_', ' ').capitalize()}?", abort=True, err=as_json)
     done, refused, refusals = 0, 0, list[ActionRefusal]()
     with progress() as show:
-        for part in api.act_on_jobs(action, filter=wanted, comment=comment):
+        for part in api.act_on_jobs(action, filter=wanted, comment=comment, start=options.get("start")):
             done, refused, refusals = done + part["done"], refused + part["refused"], refusals + part["refusals"]
             show(done + refused, max(preview["matched"], done + refused))
     click.echo(f"{done:,} done, {refused:,} refused", err=True)

@@ -181,6 +181,7 @@ def test_resuming_and_cancelling_come_when_nothing_else_is_left() -> None:
     events = [
         *recording.events,
         resumed,
+        {**last, "event_type": "task_dispatched", **answered, "data": {"task_type": "look"}},
         {**last, "event_type": "task_succeeded", **answered},
         {**last, "seq": last["seq"] + 9, "event_type": "job_cancelled", "data": {"by": "me"}},
     ]

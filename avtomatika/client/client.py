@@ -118,6 +118,8 @@ class _Connected:
     why = _method(operations.why)
     cancel = _method(operations.cancel)
     retry = _method(operations.retry)
+    fork = _method(operations.fork)
+    tries = _method(operations.tries)
     approve = _method(operations.approve)
     signal = _method(operations.signal)
     approval_link = _method(operations.approval_link)

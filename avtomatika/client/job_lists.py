@@ -9,7 +9,7 @@ from . import answers
 from .http import seconds
 from .steps import Pages, Request, Steps, json_answer
 
-Action = Literal["cancel", "retry", "retry_from_failed_state", "approve", "reject"]
+Action = Literal["cancel", "retry", "approve", "reject"]
 
 
 class JobFilter(TypedDict, total=False):
@@ -67,13 +67,16 @@ def act_on_jobs(
     ids: Sequence[str] | None = None,
     dry_run: bool = False,
     comment: str | None = None,
+    start: str | None = None,
 ) -> Parts:
     """Act on all jobs that match *filter*, or on up to 500 by *ids*, and iterate over the results of the parts.
 
-    With *dry_run* count the jobs that the action applies to, and change nothing. *comment* is that of the decisions.
+    With *dry_run* count the jobs that the action applies to, and change nothing. *comment* is that of the decisions,
+    *start* that of ``retry``.
     """
     wanted = None if filter is None else _plain(filter)
-    return Parts({"action": action, "filter": wanted, "ids": ids, "dry_run": dry_run, "comment": comment})
+    body = {"action": action, "filter": wanted, "ids": ids, "dry_run": dry_run, "comment": comment}
+    return Parts(body if start is None else {**body, "from": start})
 
 
 def _plain(wanted: JobFilter) -> dict[str, Any]:

@@ -137,7 +137,7 @@ def export(job_id: str, *, with_children: bool = True) -> Steps[Recording]:
     for event in recorded["events"] if with_children else ():
         if event["event_type"] == "child_started":
             children.append((yield from export(event["data"]["child_id"])))
-    exported, events = yield from loaded([exported, recorded["events"]], skips_missing=True)
+    exported, events = yield from loaded([exported, recorded["events"]], job_id=job_id, skips_missing=True)
     return Recording(exported, events, tuple(children))
 
 
@@ -151,14 +151,25 @@ def cancel(job_id: str) -> Steps[answers.Job]:
     return json_answer(answers.Job, Request("POST", f"{job_path(job_id)}/cancel"))
 
 
-def retry(job_id: str, *, from_failed_state: bool = False) -> Steps[answers.Job | answers.SubmittedJob]:
-    """Resume a quarantined job and return it, or rerun an ended one and return the ``job_id`` of the new job.
+def retry(job_id: str, *, start: str | None = None) -> Steps[answers.Job | answers.SubmittedJob]:
+    """Resume a quarantined job and return it, or continue an ended one and return the ``job_id`` of the new job.
 
-    With *from_failed_state* the new job starts in the state in which the old one failed, with the data it had there.
-    Raises ConflictError if the job is running or finished.
+    The new job starts in the state in which the old one failed, with the data it had there, or at *start*: a state, or
+    ``start`` for the beginning. Raises ConflictError if the job is running or finished, or was never in that state.
     """
-    params = {"from": "failed_state" if from_failed_state else None}
-    return json_object(Request("POST", f"{job_path(job_id)}/retry", params))
+    return json_object(Request("POST", f"{job_path(job_id)}/retry", {"from": start}))
+
+
+def fork(job_id: str, at: str | int, *, set: JsonObject | None = None) -> Steps[answers.SubmittedJob]:
+    """Create a job that starts where another one was *at* a state or a history entry (its ``seq``), with its data there
+    changed by *set*. Raises ConflictError if the job was never there."""
+    body = {"at": at, "set": {} if set is None else as_json(set, "set")}
+    return json_answer(answers.SubmittedJob, Request("POST", f"{job_path(job_id)}/fork", json=body))
+
+
+def tries(job_id: str) -> Steps[list[answers.JobSummary]]:
+    """List the tries and forks of a job that the server has, oldest first, with that job."""
+    return json_items(answers.JobSummary, "jobs", Request("GET", f"{job_path(job_id)}/tries"))
 
 
 def approve(

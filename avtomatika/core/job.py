@@ -204,7 +204,8 @@ class Job(JobRequest):
     ``version`` grows by one with each commit. ``steps`` counts dispatches, ``transitions`` the states entered, ``rush``
     the states entered in a row without waiting. ``state_history`` is the job data: results and the changes of handlers,
     merged. ``tasks`` are the tasks that it waits for. ``earlier_plans`` are the plans before ``plan_hash``: outcomes of
-    what it waits for may still arrive with their keys.
+    what it waits for may still arrive with their keys. ``kept`` are results for the branches of its first fan-out
+    (``machine.rerun.StartPoint``).
     ``parent`` waits for this job; ``children`` are the ids of the last child jobs that it started. ``result`` is the
     data of the last task until the job ends with its own result; ``error`` is the last error, cleared by the next
     success. ``signals`` were sent and no wait has taken them: ``{"id", "name", "data", "by"}``, oldest first.
@@ -225,6 +226,7 @@ class Job(JobRequest):
     error: Mapping[str, Json] | None = None
     tasks: Mapping[str, Task] = field(default_factory=dict)
     fan_out: Branches | None = None
+    kept: Mapping[str, Json] = field(default_factory=dict)
     wait: WaitRecord | None = None
     children: tuple[str, ...] = ()
     earlier_plans: tuple[str, ...] = ()

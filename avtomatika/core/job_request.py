@@ -4,7 +4,7 @@
 field is declared here and in ``schemas.api_requests``, which validates requests.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import field, fields
 from typing import Any
 
@@ -25,8 +25,10 @@ class JobRequest:
 
     A single task runs *skill*, with ``initial_data`` as its parameters and up to *max_retries* retries (default 3);
     other jobs have neither. The job starts after ``delay_seconds``, or at ``at_ms`` (milliseconds since the epoch).
-    ``retry_of`` is the id of the finished job that this one reruns, ``scheduled_ms`` the tick of the schedule that
-    created it. ``execution_timeout_seconds`` limits the time from the job's creation to its end. *reply* is where a
+    ``retry_of`` is the id of the ended job that this one reruns, as the next of ``tries`` (None: the first);
+    ``fork_of`` is the job whose data it starts with; ``origins`` are that job and those that it came from, oldest
+    first. ``scheduled_ms`` is the tick of the schedule that created it.
+    ``execution_timeout_seconds`` limits the time from the job's creation to its end. *reply* is where a
     program that sent the task through the broker waits for its result (``schemas.wire.reply_to``). *traceparent* is the
     trace context of the job (W3C), and not part of a request's body. The tasks of jobs with different *fairness_key*,
     by default the client, take turns. Of the jobs of a client and a blueprint (or skill) with the same *unique_key* one
@@ -45,6 +47,9 @@ class JobRequest:
     labels: Mapping[str, str] = field(default_factory=dict)
     webhook_url: str | None = None
     retry_of: str | None = None
+    tries: int | None = None
+    fork_of: str | None = None
+    origins: Sequence[str] | None = None
     scheduled_ms: int | None = None
     dispatch_timeout_seconds: float | None = None
     result_timeout_seconds: float | None = None

@@ -33,7 +33,8 @@ _INTERMEDIATE_AFTER_SECONDS = 60.0
 
 class Cleanup(StrEnum):
     KEEP = "keep"  # nothing is deleted
-    DELETE_INTERMEDIATE = "delete-intermediate"  # when a job finishes, the files that its result does not name
+    DELETE_INTERMEDIATE = "delete-intermediate"  # when a job finishes, the files that its result does not name;
+    # of a job that does not finish all with it
     DELETE = "delete"  # those; and all others with the job, after JOB_TTL_SECONDS
 
 
@@ -49,12 +50,14 @@ class CleanupRules:
         """Read ``S3_AUTO_CLEANUP`` and ``S3_MAX_AGE_SECONDS``; raises SettingsError naming the variable."""
         return cls(**variables_of(cls))
 
-    def seconds_after_end(self, job_ttl_seconds: int) -> tuple[float | None, float | None]:
-        """Return the seconds from the end of a job until its intermediate files, and all its files, are deleted."""
+    def seconds_after_end(self, job_ttl_seconds: int) -> tuple[float | None, float | None, float | None]:
+        """Return the seconds from the end of a job until its intermediate files, and all its files, are deleted, and
+        the latter for one that did not finish."""
         if self.cleanup is Cleanup.KEEP:
-            return None, None
-        everything = float(job_ttl_seconds) if self.cleanup is Cleanup.DELETE else None
-        return min(_INTERMEDIATE_AFTER_SECONDS, job_ttl_seconds / 2), everything
+            return None, None, None
+        unfinished = float(job_ttl_seconds)
+        everything = unfinished if self.cleanup is Cleanup.DELETE else None
+        return min(_INTERMEDIATE_AFTER_SECONDS, job_ttl_seconds / 2), everything, unfinished
 
 
 class Cleaner:
@@ -64,15 +67,16 @@ class Cleaner:
         self._bucket = bucket
         self._group = group
 
-    def delete_intermediate(self, job: Job) -> int:
-        """Delete the files that the result of a finished job does not name, by URI or by folder."""
-        named = tuple(text for text in self._texts(job) if text.startswith(f"s3://{self._bucket.bucket}/"))
+    def delete_intermediate(self, job_id: str, ended: Iterable[Job]) -> int:
+        """Delete the files of a job that no result of *ended* jobs names, by URI or by folder."""
+        texts = (text for job in ended for text in self._texts(job))
+        named = tuple(text for text in texts if text.startswith(f"s3://{self._bucket.bucket}/"))
         folders = tuple(text for text in named if text.endswith("/"))
         kept = frozenset(named)
         return self._delete(
             stored
-            for stored in self._bucket.list_prefix(job_prefix(job.id))
-            if is_job_file(stored.location.key, job.id)
+            for stored in self._bucket.list_prefix(job_prefix(job_id))
+            if is_job_file(stored.location.key, job_id)
             and str(stored.location) not in kept
             and not str(stored.location).startswith(folders)
         )

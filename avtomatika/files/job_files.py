@@ -4,6 +4,7 @@ Only objects below a job's own prefix are its files. Its result may name others,
 """
 
 from collections.abc import Iterable
+from contextlib import suppress
 from functools import cached_property
 from itertools import islice
 from urllib.parse import urlsplit
@@ -23,6 +24,8 @@ MAX_UPLOAD_BYTES = 5 * 1024**3
 #: Lifetimes of signed URLs; a transfer that has started may take longer.
 DOWNLOAD_SECONDS = 300
 UPLOAD_SECONDS = 3600
+#: Names that the error about an unknown file may suggest.
+_NAMES = 1000
 
 
 class JobFiles:
@@ -48,14 +51,22 @@ class JobFiles:
         return stored.location.key.removeprefix(job_prefix(job_id))
 
     def find(self, job: Job, name: str) -> Location:
-        """Return the file called *name*, or else the one whose name ends in a slash and *name*.
+        """Return the file called *name*, or else the one whose name ends in a slash and *name*, of the job or else of
+        one that it continues.
 
         Of several such files it is the one that the job's data names. Raise NotFoundError if there is none, and
         ConflictError if several remain.
         """
         if any(part in ("", ".", "..") for part in name.split("/")):  # which a server may resolve
             raise NotFoundError("file", name)
-        prefix = job_prefix(job.id)
+        for owner_id in (job.id, *reversed(job.origins or ())):
+            with suppress(NotFoundError):
+                return self._find(job, owner_id, name)
+        known = [self.name_of(each, job.id).rpartition("/")[2] for each in self.page(job.id, limit=_NAMES)[0]]
+        raise NotFoundError("file", name, known=known)
+
+    def _find(self, job: Job, owner_id: str, name: str) -> Location:
+        prefix = job_prefix(owner_id)
         exact = self._bucket.location(prefix + name)
         if self._bucket.exists(exact):
             return exact
@@ -64,7 +75,7 @@ class JobFiles:
         if len(found) > 1:
             found = _named(job, found) or found
         if not found:
-            raise NotFoundError("file", name, known=[location.key.rpartition("/")[2] for location in files])
+            raise NotFoundError("file", name)
         if len(found) > 1:
             names = ", ".join(location.key.removeprefix(prefix) for location in found)
             raise ConflictError(f"the job has several files called {name!r}: {names}")

@@ -10,6 +10,7 @@ from time import monotonic
 
 from avtomatika.broker import Consumer, Delivery
 from avtomatika.broker.backoff import Backoff
+from avtomatika.core.job import Job, JobStatus
 from avtomatika.errors import TaskError, TransientError, UnavailableError
 from avtomatika.files.cleanup import Cleaner, Cleanup, CleanupRules
 from avtomatika.schemas import wire
@@ -77,12 +78,14 @@ class FileCleanup:
             self._consumer.dead_letter(delivery, reason=str(error))
             return
         parents = [] if cleanup.parent_id is None else [cleanup.parent_id]
-        if cleanup.what == wire.EVERYTHING and self._running_jobs(parents):
+        later = self._store.later(cleanup.origin or cleanup.job_id, cleanup.job_id)
+        in_use = [job for job in later if self._rules.cleanup is Cleanup.DELETE or job.status is not JobStatus.FINISHED]
+        if in_use or (cleanup.what != wire.INTERMEDIATE and self._running_jobs(parents)):
             again = cleanup_message(cleanup, self._store.keyring.secret, delay_seconds=_PARENT_SECONDS)
             self._consumer.settle_many([([again], [delivery.tag])])
             return
         try:
-            removed = self._remove_files(cleanup)
+            removed = self._remove_files(cleanup, later)
         except TransientError:
             raise
         except TaskError as error:  # access is denied: a retry cannot help
@@ -91,13 +94,18 @@ class FileCleanup:
             logger.info("job %s: removed %d files", cleanup.job_id, removed)
         self._consumer.ack([delivery.tag])
 
-    def _remove_files(self, cleanup: wire.Cleanup) -> int:
-        if cleanup.what == wire.EVERYTHING:
+    def _remove_files(self, cleanup: wire.Cleanup, later: Sequence[Job]) -> int:
+        """Remove files of a job but, unless all are deleted, not those that results of *later* ones name."""
+        if self._rules.cleanup is Cleanup.KEEP:
+            return 0
+        if cleanup.what == wire.UNFINISHED and self._rules.cleanup is not Cleanup.DELETE:
+            return self._cleaner.delete_intermediate(cleanup.job_id, later)
+        if cleanup.what != wire.INTERMEDIATE:
             return self._cleaner.delete_all(cleanup.job_id) if self._rules.cleanup is Cleanup.DELETE else 0
         job = self._store.load(cleanup.job_id)
-        if job is None or not job.status.is_final or self._rules.cleanup is Cleanup.KEEP:
+        if job is None or not job.status.is_final:
             return 0
-        return self._cleaner.delete_intermediate(job)
+        return self._cleaner.delete_intermediate(job.id, [job, *later])
 
     def _running_jobs(self, job_ids: Collection[str]) -> set[str]:
         jobs = self._store.load_many(list(job_ids))
@@ -119,7 +127,7 @@ class FileCleanup:
             logger.info("removed %d files older than S3_MAX_AGE_SECONDS", removed)
 
     def _jobs_in_use(self, job_ids: Collection[str]) -> set[str]:
-        """Return running jobs, jobs whose parents run, and jobs that cannot be read."""
+        """Return running jobs, jobs that a running one continues or whose parents run, and jobs that cannot be read."""
         jobs = [job for job in self._store.load_many(list(job_ids)) if job is not None]
         parents = self._running_jobs({job.parent.job_id for job in jobs if job.parent is not None})
         return {
@@ -127,5 +135,6 @@ class FileCleanup:
             for job in jobs
             if not job.status.is_final
             or isinstance(job, UnreadableJob)
+            or any(not each.status.is_final for each in self._store.later((job.origins or [job.id])[0], job.id))
             or (job.parent is not None and job.parent.job_id in parents)
         }

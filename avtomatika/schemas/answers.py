@@ -36,7 +36,9 @@ class JobSummary(TypedDict):
     current_state: str | None
     error: dict[str, Any] | None
     client: str
-    retry_of: str | None
+    retry_of: Annotated[str | None, "the job whose next try this one is"]
+    fork_of: Annotated[str | None, "the job that this one was forked from"]
+    tries: Annotated[int, "the number of this try, from 1"]
     scheduled_at: Annotated[Time | None, "the tick of its schedule; else null"]
     parent_id: Annotated[str | None, "the parent job, which waits for this one"]
     priority: int
@@ -52,6 +54,12 @@ class JobList(TypedDict):
 
     jobs: list[JobSummary]
     next: Annotated[str | None, "cursor of the next page; null at the end"]
+
+
+class Tries(TypedDict):
+    """The tries and forks of a job that the server has, with that job."""
+
+    jobs: list[JobSummary]
 
 
 class JobCounts(TypedDict):

@@ -6,6 +6,7 @@ from marshmallow import ValidationError, fields, validates_schema
 from marshmallow.validate import Length, OneOf, Range, Regexp
 
 from avtomatika.core.job import JobStatus
+from avtomatika.core.machine.rerun import FAILED_STATE
 from avtomatika.core.names import JOB_ID, MOST_LABELS
 
 from .api_fields import TIME_OR_AGE, Label, PastTime, Words, about
@@ -17,7 +18,6 @@ MOST_JOBS = 500
 APPLICABLE = {
     "cancel": tuple(status for status in JobStatus if not status.is_final),
     "retry": (JobStatus.QUARANTINED, JobStatus.FAILED, JobStatus.ERROR, JobStatus.CANCELLED),
-    "retry_from_failed_state": (JobStatus.QUARANTINED, JobStatus.FAILED, JobStatus.ERROR, JobStatus.CANCELLED),
     "approve": (JobStatus.WAITING_FOR_HUMAN,),
     "reject": (JobStatus.WAITING_FOR_HUMAN,),
 }
@@ -75,13 +75,39 @@ class RetryQuerySchema(Strict):
 
     start = fields.String(
         data_key="from",
-        load_default="start",
-        validate=OneOf(["start", "failed_state"]),
-        metadata={"description": "failed_state: the state in which the job failed, with the data it had there"},
+        load_default=FAILED_STATE,
+        validate=_NAME,
+        metadata=about("`failed_state`: where the job failed, with its data there; `start`; or the name of a state"),
     )
 
 
-class ActionRequestSchema(Strict):
+class _Point(fields.Raw):
+    """A state or the number of a history entry."""
+
+    def _deserialize(self, value: Any, *args: Any, **options: Any) -> str | int:
+        if isinstance(value, bool) or not (isinstance(value, int) or (isinstance(value, str) and 0 < len(value) < 257)):
+            raise ValidationError("must be the name of a state or the `seq` of a history entry")
+        return value
+
+
+class ForkSchema(Strict):
+    """Where a fork starts, and which of its data differ."""
+
+    at = _Point(
+        required=True,
+        metadata=about(
+            "a state, `start`, or the `seq` of a history entry", anyOf=[{"type": "string"}, {"type": "integer"}]
+        ),
+    )
+    changes = fields.Dict(
+        data_key="set",
+        keys=fields.String(),
+        load_default=dict,
+        metadata=about("data to change, by key: in `initial_data` if only that has the key, else in `state_history`"),
+    )
+
+
+class ActionRequestSchema(RetryQuerySchema):
     """An action on the jobs with these ids, or on those that match a filter."""
 
     action = fields.String(required=True, validate=OneOf(list(APPLICABLE)))

@@ -26,6 +26,11 @@ class JobView:
         return None if self.job.parent is None else self.job.parent.job_id
 
     @property
+    def tries(self) -> int:
+        """The number of this try, from 1."""
+        return self.job.tries or 1
+
+    @property
     def waiting_for(self) -> WaitView | None:
         return waiting_for(self.job)
 

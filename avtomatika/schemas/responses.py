@@ -45,6 +45,7 @@ _JOB = {
         "error",
         "client",
         "retry_of",
+        "fork_of",
         "priority",
         "unique_key",
         "labels",

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from avtomatika.core.job import Job
+from avtomatika.core.job import Job, JobStatus
 from avtomatika.core.plan import FILES, TIMERS
 from avtomatika.core.signing import GroupSecret
 from avtomatika.schemas import wire
@@ -14,10 +14,14 @@ from .messages import timer_name
 
 @dataclass(frozen=True, slots=True)
 class CleanupTimes:
-    """Seconds from the end of a job until its intermediate files, and all its files, are deleted; None: never."""
+    """Seconds from the end of a job until its intermediate files, and all its files, are deleted; None: never.
+
+    A job that did not finish may be continued: all its files are deleted after *unfinished_seconds*.
+    """
 
     intermediate_seconds: float | None = None
     everything_seconds: float | None = None
+    unfinished_seconds: float | None = None
 
 
 NO_CLEANUPS = CleanupTimes()
@@ -35,9 +39,12 @@ def cleanup_timers(
     if not job.status.is_final:
         return
     parent_id = None if job.parent is None else job.parent.job_id
-    all_times = ((wire.INTERMEDIATE, times.intermediate_seconds), (wire.EVERYTHING, times.everything_seconds))
+    all_times = [(wire.UNFINISHED, times.unfinished_seconds)]
+    if job.status is JobStatus.FINISHED:
+        all_times = [(wire.INTERMEDIATE, times.intermediate_seconds), (wire.EVERYTHING, times.everything_seconds)]
     for what, seconds in all_times:
         if seconds is not None:
-            body = wire.dump_cleanup(wire.Cleanup(job.id, what, parent_id), secret)
+            origin = job.origins[0] if job.origins else None
+            body = wire.dump_cleanup(wire.Cleanup(job.id, what, parent_id, origin), secret)
             due = Outgoing(TIMERS, TIMERS, wire.dump_due_timer(wire.DueTimer(FILES, FILES, body)))
             yield timer_name(job.id, f"_{what}"), round(seconds * 1000), router.encode(due)

@@ -8,7 +8,7 @@ import orjson
 from redis.exceptions import RedisError
 
 from avtomatika.core.frozen import dataclass
-from avtomatika.core.job import Branches, Job, JobStatus, branch_of
+from avtomatika.core.job import Branches, Job, JobStatus, branch_of, step_of
 from avtomatika.core.signing import GroupSecret
 from avtomatika.core.step import Step
 from avtomatika.transport import Outgoing, Route, Router
@@ -112,7 +112,9 @@ def commit_call(
     args.add_rows([opened_row(job, task_id, router, secret) for task_id, _ in step.opened])
     args.add_items([task_id for task_id, _ in step.closed])
     args.add_items(step.revoked)
-    args.add_rows([(branch_of(end.task_id), orjson.dumps(end.answer)) for end in step.ended])
+    started = _new_branches(commit)
+    ended = [end for end in step.ended if started is None or step_of(end.task_id) == started.step]
+    args.add_rows([(branch_of(end.task_id), orjson.dumps(end.answer)) for end in ended])
     branches = _branches_to_keep(commit)
     inits = [dump_init(child.job) for child in step.children]
     child_values = [row for init in inits for row in init.new.items()]

@@ -1,7 +1,6 @@
 """Creation of jobs: the request, and the script call that writes jobs with their first messages."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import field
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from hashlib import sha256
 from itertools import chain, islice
@@ -12,8 +11,9 @@ import orjson
 from avtomatika.core.events import Signal
 from avtomatika.core.frozen import dataclass
 from avtomatika.core.job import Job
-from avtomatika.core.job_request import JobRequest, Json
+from avtomatika.core.job_request import JobRequest
 from avtomatika.core.machine.creation import new_job
+from avtomatika.core.machine.rerun import StartPoint
 from avtomatika.core.plan import Plan
 from avtomatika.core.signing import GroupSecret
 from avtomatika.core.step import SendEvent, Step
@@ -30,7 +30,7 @@ from .scripts import CREATE_JOBS
 from .server_part import ServerClock
 
 #: Fields of a NewJob that are not part of a request's body.
-_NOT_IN_BODY = frozenset({"plan", "idempotency_key", "state", "state_history", "traceparent"})
+_NOT_IN_BODY = frozenset({"plan", "idempotency_key", "point", "traceparent"})
 #: Maximum number of invalid jobs in one error.
 _MOST_JOBS_REPORTED = 20
 
@@ -39,14 +39,13 @@ _MOST_JOBS_REPORTED = 20
 class NewJob(JobRequest):
     """A job of *client* to create. With an *idempotency_key*, a repeated request creates no second job.
 
-    A rerun starts in *state* with *state_history*.
+    One that continues another job starts at a *point* of it.
     """
 
     plan: Plan
     client: str
     idempotency_key: str | None = None
-    state: str | None = None
-    state_history: Mapping[str, Json] = field(default_factory=dict)
+    point: StartPoint | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +87,7 @@ def first_steps(news: Sequence[NewJob], group: str, *, task_retries: int) -> lis
                 job_id=new_job_id(group),
                 client=new.client,
                 task_retries=task_retries,
-                state=new.state,
-                state_history=new.state_history,
+                point=new.point,
             )
             steps.append(step)
         except InvalidRequestError as error:
@@ -195,7 +193,7 @@ def _job_rows(
     streams = [_stream(each, router) for each in messages]
     line = keys.job(job.id) if job.unique_key is None else keys.unique_of(job)
     init, doc = dump_init(job), dump_doc(job)
-    size = init.size + (doc.size if job.state_history else 0)
+    size = init.size + (doc.size if job.state_history or job.kept else 0)
     if size > max_job_bytes:
         reason = f"the data of the job are {size} bytes of JSON, but MAX_JOB_BYTES={max_job_bytes}"
         raise InvalidRequestError(reason, fields={"initial_data": [reason]})

@@ -27,6 +27,8 @@ _MAX_SEQ = 2**32
 _MAX_PAGE_BYTES = 4 * 1024 * 1024
 #: Attempts to read a job whose large values are replaced between two reads.
 _ATTEMPTS = 5
+#: Maximum number of later tries and forks of a job.
+_MOST_TRIES = 500
 #: The same for each of many first pages that are read at once.
 _FIRST_PAGE_BYTES = 64 * 1024
 
@@ -140,6 +142,21 @@ class JobQueries(JobLists):
             jobs, next_place = merged(wanted, jobs, end if cursor else None, self.archive.find(wanted, after))
             cursor = None if next_place is None else "{}.{}".format(*next_place)
         return [job for job in jobs if wanted.matches(job)], cursor
+
+    def tries(self, job: Job) -> list[Job]:
+        """Return the jobs that *job* came from, directly or not, and those that came from its first one, oldest
+        first. Some may be an :class:`UnreadableJob`."""
+        origins = job.origins or [job.id]
+        found = {each.id: each for each in (*self.load_many([*origins, job.id]), *self.later(origins[0])) if each}
+        return sorted(found.values(), key=lambda each: each.created_ms)
+
+    def later(self, origin: str, after: str | None = None) -> list[Job]:
+        """Return the jobs on the server that continue the first job *origin*, directly or not, created after that
+        job."""
+        [row] = self._read([("ZRANGE", self._keys.by_origin(origin), -_MOST_TRIES, -1)])
+        ids = [job_id.decode() for job_id in row]
+        later = ids[ids.index(after) + 1 :] if after in ids else ids
+        return [job for job in self.load_many(later) if job is not None]
 
     def count(self, status: str) -> int:
         """Return the number of jobs with *status*."""

@@ -1,6 +1,6 @@
 """Names of all Redis keys of the store. Keys of queues and bindings are in ``transport``."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 
 from avtomatika.core.job import Job
@@ -73,6 +73,8 @@ class Keys:
     by_skill = KeyTemplate("jobs:skill:{}")
     #: Sorted set of job ids by creation (ms).
     by_label = KeyTemplate("jobs:label:{}={}")
+    #: Sorted set of the later tries and forks of a first job by creation (ms).
+    by_origin = KeyTemplate("jobs:origin:{}")
     #: String: the group's secret, if no SECRET_KEY is configured.
     secret = KeyTemplate("secret")
     #: Hash: fingerprint of a group secret -> when a process last started to use it (seconds).
@@ -151,10 +153,16 @@ class Keys:
 
     def indexes(self, job: Job) -> list[str]:
         """Return every index that contains *job*."""
-        return self.indexes_of(job.status, job.client, job.blueprint, job.skill, job.labels)
+        return self.indexes_of(job.status, job.client, job.blueprint, job.skill, job.labels, job.origins)
 
     def indexes_of(
-        self, status: str, client: str | None, blueprint: str | None, skill: str | None, labels: Mapping[str, str]
+        self,
+        status: str,
+        client: str | None,
+        blueprint: str | None,
+        skill: str | None,
+        labels: Mapping[str, str],
+        origins: Sequence[str] | None = None,
     ) -> list[str]:
         """Return the indexes that contain a job with these fields; unknown ones are None."""
         return [
@@ -164,6 +172,7 @@ class Keys:
             *([] if blueprint is None else [self.by_blueprint(blueprint)]),
             *([] if skill is None else [self.by_skill(skill)]),
             *(self.by_label(name, value) for name, value in labels.items()),
+            *(self.by_origin(each) for each in (origins or ())[:1]),
         ]
 
     def all_of(self, job_id: str) -> list[str]:

@@ -126,6 +126,8 @@ def dump_doc(job: Job, *, version: int = 1) -> Dump:
         doc["fan_out"] = as_dict(job.fan_out)
     elif job.tasks:
         doc["tasks"] = [as_dict(task) for task in job.tasks.values()]
+    if job.kept:
+        doc["kept"] = job.kept
     if job.wait is not None:
         doc["wait"] = as_dict(job.wait)
     if job.children:
@@ -189,6 +191,7 @@ def _read_job(job_id: str, stored: Sequence[bytes | None], values: Values) -> Jo
         error=doc.get("error"),
         tasks={task["id"]: load_task(task) for task in doc.get("tasks", ())},
         fan_out=Branches(**doc["fan_out"]) if "fan_out" in doc else None,
+        kept=doc.get("kept", {}),
         wait=WaitRecord(**doc["wait"]) if "wait" in doc else None,
         children=tuple(doc.get("children", ())),
         earlier_plans=tuple(doc.get("earlier_plans", ())),
@@ -254,14 +257,15 @@ def number(stored: bytes | None) -> int:
 
 def load_indexed(
     status: bytes | None, init: bytes | None
-) -> tuple[str, str | None, str | None, str | None, Mapping[str, str]]:
+) -> tuple[str, str | None, str | None, str | None, Mapping[str, str], Sequence[str]]:
     """Return the arguments of ``Keys.indexes_of`` for a job, as far as they can be read, to remove it from indexes."""
     try:
         fields = orjson.loads(init or b"{}")
         labels = {str(name): str(value) for name, value in fields.get("labels", {}).items()}
-        return (status or b"").decode(), fields.get("client"), fields.get("blueprint"), fields.get("skill"), labels
+        names = (fields.get(name) for name in ("client", "blueprint", "skill"))
+        return (status or b"").decode(), *names, labels, fields.get("origins") or ()
     except (ValueError, AttributeError):
-        return (status or b"").decode(errors="replace"), None, None, None, {}
+        return (status or b"").decode(errors="replace"), None, None, None, {}, ()
 
 
 def load_task(fields: Mapping[str, Any]) -> Task:

@@ -6,19 +6,22 @@ advance beyond the recorded end.
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from datetime import datetime
 from typing import Any, Literal
 
 from avtomatika.client.recording import Recording
 from avtomatika.core.blueprint.blueprint import Blueprint
 from avtomatika.core.blueprint.job_context import ClientInfo
 from avtomatika.core.events import Signal, TaskTimeout
-from avtomatika.core.job import Job, JobStatus, Task, WaitRecord
+from avtomatika.core.job import HistoryEntry, Job, JobStatus, Json, RecordedEntry, Task, WaitRecord, branch_of, job_of
 from avtomatika.core.job_request import JobRequest, load_request
 from avtomatika.core.machine.creation import new_job
+from avtomatika.core.machine.rerun import START, Restart, StartPoint, divided, start_point
+from avtomatika.core.plan import Plan
 from avtomatika.core.rules import Rules
-from avtomatika.core.step import SendEvent
+from avtomatika.core.step import SendEvent, Step
 from avtomatika.errors import NotFoundError
 
 from .doubles import NEVER_TAKEN
@@ -53,16 +56,84 @@ _STEPS: Mapping[str, tuple[str, ...]] = {
 
 
 def replay(
-    recording: Recording, blueprints: Sequence[Blueprint], *, client_of: Callable[[str], ClientInfo] = ClientInfo
+    recording: Recording,
+    blueprints: Sequence[Blueprint],
+    *,
+    client_of: Callable[[str], ClientInfo] = ClientInfo,
+    restart: Restart | None = None,
 ) -> RunResult:
-    """Replay *recording* with the blueprint of its name. Raise NotFoundError if there is none."""
+    """Replay *recording* with the blueprint of its name, or rehearse its *restart*: then only successes count, and what
+    has none is waited for.
+
+    Raises NotFoundError if there is no such blueprint, ConflictError if it cannot start there.
+    """
     by_name = {blueprint.name: blueprint for blueprint in blueprints}
     name = recording.job["blueprint_name"]
     if name not in by_name:
         raise NotFoundError("blueprint", name, known=by_name)
+    point = _point(recording, by_name[name].plan, restart)
     with asyncio.Runner() as runner:
-        simulation = _ReplaySimulation(recording, blueprints, runner=runner, client_of=client_of)
-        return simulation.replay(by_name[name])
+        simulation = _ReplaySimulation(
+            recording, blueprints, runner=runner, client_of=client_of, after=0 if restart is None else point.seq
+        )
+        return simulation.replay(by_name[name], point, {} if restart is None else restart.changes)
+
+
+def _point(recording: Recording, plan: Plan, restart: Restart | None) -> StartPoint:
+    entries = recorded(recording)
+    if restart is None:
+        point = StartPoint.of(entries[0].entry)
+        return point if entries[0].entry.state in plan.states else replace(point, state=plan.start)
+    if restart.at == START:
+        return StartPoint(plan.start)
+    job = Job(
+        recording.job["id"],
+        plan.blueprint,
+        recording.job["plan"],
+        current_state=recording.job["current_state"],
+        state_history=recording.job["state_history"],
+    )
+    return start_point(plan, job, entries, restart.at)
+
+
+def recorded(recording: Recording) -> list[RecordedEntry]:
+    """Return the recorded history, with times since the creation of the job."""
+    found = []
+    for event in recording.events:
+        known: dict[str, Any] = {each.name: event.get(each.name) for each in fields(HistoryEntry)}
+        at_ms = datetime.fromisoformat(event["timestamp"]).timestamp() * 1000 - recording.created_ms
+        found.append(RecordedEntry(event["seq"], event.get("version", 0), round(at_ms), HistoryEntry(**known)))
+    return found
+
+
+def recorded_path(recording: Recording) -> tuple[str, ...]:
+    """Return the states, tasks and waits of the recorded job, in order, and its end."""
+    return _path((each["event_type"], each["state"], each["data"]) for each in recording.events)
+
+
+def replayed_path(ended: RunResult) -> tuple[str, ...]:
+    """Return the same of a replay; of one that did not end, what it waits for is last."""
+    return _path((each.entry.event_type, each.entry.state, each.entry.data) for each in ended.history)
+
+
+def _path(entries: Iterable[tuple[str, str | None, Mapping[str, Any] | None]]) -> tuple[str, ...]:
+    found: list[str] = []
+    for event_type, state, data in entries:
+        facts = data or {}
+        match event_type:
+            case "state_entered":
+                found.append(str(state))
+            case "task_dispatched" if found[-1:] != [f"task {facts['task_type']}"]:  # neither attempts nor branches
+                found.append(f"task {facts['task_type']}")
+            case "child_started":
+                found.append(f"job of {facts['blueprint']}")
+            case "approval_requested":
+                found.append("approval")
+            case "job_finished" | "job_failed" | "job_cancelled" | "job_error" | "job_quarantined":
+                problem = facts.get("error")
+                code = f" ({problem.get('code')})" if isinstance(problem, Mapping) else ""
+                found.append(f"{event_type.removeprefix('job_')}{code}")
+    return tuple(found)
 
 
 def recorded_steps(recording: Recording) -> list[str]:
@@ -93,68 +164,101 @@ class _TimedOut:
 
 
 class _ReplaySimulation(Simulation):
-    """A simulation whose external events are recorded ones."""
+    """A simulation whose external events are recorded ones, those *after* an entry of the history."""
 
-    def __init__(self, recording: Recording, blueprints: Sequence[Blueprint], **options: Any) -> None:
+    def __init__(self, recording: Recording, blueprints: Sequence[Blueprint], *, after: int, **options: Any) -> None:
         super().__init__(blueprints, skills={}, approvals={}, signals={}, rules=Rules(), **options)
         self._recording = recording
+        self._is_restart = after > 0
         self._began_ms = recording.created_ms
-        self._answers: dict[tuple[str, int], Any] = {}
+        #: Results by job, task type and branch, each with its state.
+        self._answers: dict[tuple[str, str, int], list[tuple[str | None, Any]]] = defaultdict(list)
         self._decisions: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
         self._taken: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
         self._requests: list[tuple[str, Signal]] = []
+        #: Recorded child jobs that have not started yet, and the recorded ids of those that have.
+        self._children = [each.job for each in recording.all()][1:]
+        self._recorded_ids: dict[str, str] = {}
+        #: True once something is waited for that was not recorded.
+        self._is_stuck = False
         for each in recording.all():
-            self._read(each)
+            self._read(each, after if each is recording else 0)
         self._requests.sort(key=lambda wish: wish[0])
 
-    def replay(self, blueprint: Blueprint) -> RunResult:
+    def replay(self, blueprint: Blueprint, point: StartPoint, changes: Mapping[str, Json]) -> RunResult:
+        """Replay the job from *point* on; *changes* are keys of ``initial_data`` or, if it lacks them, of its data."""
         job, created = self._recording.job, self._recording.events[0]["data"] or {}
-        step = new_job(
-            blueprint.plan, JobRequest(**load_request({**job, **created})), job_id=job["id"], client=job["client"]
-        )
-        self._create(step)
+        request = JobRequest(**load_request({**job, **created}))
+        own, more = divided(changes, request.initial_data, point.state_history)
+        request = replace(request, initial_data={**request.initial_data, **own})
+        point = replace(point, state_history={**point.state_history, **more})
+        self._create(new_job(blueprint.plan, request, job_id=job["id"], client=job["client"], point=point))
         self._settle()
         while self._requests:
             self._send_signal(self._requests.pop(0)[1])
             self._settle()
         return self._ended(job["id"])
 
-    def _read(self, recording: Recording) -> None:
-        job_id = recording.job["id"]
+    def _read(self, recording: Recording, after: int) -> None:
+        job_id, types = recording.job["id"], dict[str, str]()
         for event in recording.events:
-            data = event["data"] or {}
-            match event["event_type"]:
-                case kind if kind in _ANSWERS:
-                    answer = {"status": data["outcome"], "data": data.get("data"), "error": data.get("error")}
-                    self._answers[event["task_id"], event["attempt"]] = answer
-                case "task_timed_out":
-                    self._answers[event["task_id"], event["attempt"]] = _TimedOut(data["which"])
-                case kind if kind in _DECISIONS:
-                    self._decisions[job_id].append({**data, "state": event["state"]})
-                case "signal_taken":
-                    self._taken[job_id].append({**data, "state": event["state"]})
-                case "job_resumed" | "job_cancelled":
-                    wish: Literal["retry", "cancel"] = "retry" if event["event_type"] == "job_resumed" else "cancel"
-                    signal = Signal(job_id, wish, data.get("by", ""), f"recorded-{event['seq']}")
-                    self._requests.append((event["timestamp"], signal))
+            data, kind, task_id = event["data"] or {}, event["event_type"], event["task_id"]
+            if kind == "task_dispatched":
+                types[task_id] = data["task_type"]
+            if event["seq"] <= after:
+                continue
+            answer: Any = None
+            if kind in _ANSWERS:
+                answer = {"status": data["outcome"], "data": data.get("data"), "error": data.get("error")}
+            elif kind == "task_timed_out":
+                answer = _TimedOut(data["which"])
+            elif kind in _DECISIONS:
+                self._decisions[job_id].append({**data, "state": event["state"]})
+            elif kind == "signal_taken":
+                self._taken[job_id].append({**data, "state": event["state"]})
+            elif kind in ("job_resumed", "job_cancelled") and not self._is_restart:
+                wish: Literal["retry", "cancel"] = "retry" if kind == "job_resumed" else "cancel"
+                signal = Signal(job_id, wish, data.get("by", ""), f"recorded-{event['seq']}")
+                self._requests.append((event["timestamp"], signal))
+            if answer is not None and not (self._is_restart and ("error" in data or kind == "task_timed_out")):
+                key = job_id, types.get(task_id, ""), branch_of(task_id)
+                self._answers[key].append((event["state"], answer))
+
+    def _create(self, step: Step) -> None:
+        recorded = next((each for each in self._children if each["blueprint_name"] == step.job.blueprint), None)
+        if step.job.parent is not None and recorded is not None:
+            self._children.remove(recorded)
+            self._recorded_ids[step.job.id] = recorded["id"]
+        super()._create(step)
 
     def _perform(self, task: Task) -> None:
         """Time tasks out as recorded: the job may have had other limits."""
-        given = self._given(task)
-        if not isinstance(given, _TimedOut):
-            super()._perform(task)
+        stored = self._jobs[job_of(task.id)]
+        if stored.job.tasks.get(task.id) != task:
             return
-        stored = self._jobs[task.id.partition(".")[0]]
-        event = TaskTimeout(stored.job.id, task.id, task.attempt, given.which)
-        self._send(SendEvent(stored.blueprint.plan.key(task.state, "_timeout"), event))
+        given = self._take_answer(task)
+        if given is NEVER_TAKEN:
+            self._is_stuck = True
+            self._timers.pop(f"{task.id}:dispatch", None)
+        elif isinstance(given, _TimedOut):
+            event = TaskTimeout(stored.job.id, task.id, task.attempt, given.which)
+            self._send(SendEvent(stored.blueprint.plan.key(task.state, "_timeout"), event))
+        else:
+            self._skills = {task.task_type: given}
+            super()._perform(task)
 
-    def _given(self, task: Task) -> Any:
-        """Return the recorded result; a task without one is never taken."""
-        return self._answers.get((task.id, task.attempt), NEVER_TAKEN)
+    def _take_answer(self, task: Task) -> Any:
+        """Return the next recorded result, preferably of the same state; a task without one is never taken."""
+        job_id = job_of(task.id)
+        found = self._answers[self._recorded_ids.get(job_id, job_id), task.task_type, task.branch]
+        if not found:
+            return NEVER_TAKEN
+        return found.pop(next((place for place, (state, _) in enumerate(found) if state == task.state), 0))[1]
 
     def _decision(self, job: Job, wait: WaitRecord) -> Any:
-        recorded = self._decisions[job.id]
+        recorded = self._decisions[self._recorded_ids.get(job.id, job.id)]
         if not recorded or recorded[0]["state"] != wait.state:
+            self._is_stuck = True
             return NEVER_TAKEN
         decided = recorded.pop(0)
         return decided["decision"], decided.get("data")
@@ -164,7 +268,7 @@ class _ReplaySimulation(Simulation):
         return recorded.pop(0)["data"] if recorded and recorded[0]["state"] == wait.state else NEVER_TAKEN
 
     def _may_jump(self, due_ms: float) -> bool:
-        return due_ms <= self._recording.duration_ms + _SLACK_MS
+        return not self._is_stuck if self._is_restart else due_ms <= self._recording.duration_ms + _SLACK_MS
 
     def _send_signal(self, signal: Signal) -> None:
         stored = self._jobs.get(signal.job_id)

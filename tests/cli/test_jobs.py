@@ -300,7 +300,7 @@ def test_one_job_or_filters_are_given(run: Run) -> None:
 
 
 def test_a_job_is_retried_from_the_state_in_which_it_failed(run: Run, failed_ids: list[str]) -> None:
-    again = run("jobs", "retry", failed_ids[0], "--from-failed").stdout.strip()
+    again = run("jobs", "retry", failed_ids[0]).stdout.strip()
 
     assert json.loads(run("jobs", "show", again, "--json").stdout)["retry_of"] == failed_ids[0]
 

@@ -166,7 +166,9 @@ def test_the_clean_up_keeps_what_a_large_result_names(
     result = stored(storage, {"names": [kept, "x" * 3000]})
 
     with closing(Bucket(config)) as bucket:
-        removed = Cleaner(bucket, group="g0").delete_intermediate(Job(job_id, "video", "0123abcd", result=result))
+        removed = Cleaner(bucket, group="g0").delete_intermediate(
+            job_id, [Job(job_id, "video", "0123abcd", result=result)]
+        )
 
     assert removed == 1
     left = {f"s3://{results}/{key}" for key in cloud.keys(results)}

@@ -87,7 +87,7 @@ def test_a_finished_job_keeps_the_files_of_its_result_only(
 ) -> None:
     uris, others = ours(JOB), ours(OTHER_JOB)
 
-    removed = cleaner.delete_intermediate(ended(JOB, {"deep": [uris["one"], uris["scenes"], others["note"]]}))
+    removed = cleaner.delete_intermediate(JOB, [ended(JOB, {"deep": [uris["one"], uris["scenes"], others["note"]]})])
 
     left = [f"s3://{results}/{key}" for key in cloud.keys(results) if key not in foreign]
     of_job = [uri for uri in left if f"/{JOB}/" in uri]
@@ -104,7 +104,7 @@ def test_a_result_that_names_no_file_of_the_job_keeps_none(
     ours(JOB)
 
     text = result.format(bucket=results) if isinstance(result, str) else result
-    cleaner.delete_intermediate(ended(JOB, text))
+    cleaner.delete_intermediate(JOB, [ended(JOB, text)])
 
     assert len(cloud.keys(results)) == (5 if text == f"s3://{results}/" else 0)
 

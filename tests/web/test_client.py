@@ -121,7 +121,7 @@ def test_many_jobs_are_acted_on_part_by_part(alice: Client) -> None:
     assert (chosen["done"], rest["done"], rest["refused"]) == (1, 3, 1)
     assert rest["refusals"] == [{"job_id": ids[1], "code": "conflict", "reason": "the job is cancelled"}]
     assert alice.count_jobs()["counts"] == {"cancelled": 4}
-    again = alice.retry(ids[0], from_failed_state=True)
+    again = alice.retry(ids[0])
     assert alice.job(again["job_id"])["retry_of"] == ids[0]
 
 

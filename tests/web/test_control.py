@@ -113,7 +113,7 @@ def test_what_runs_or_has_finished_is_not_tried_again(
 
     body = problem(alice.post(f"/api/v1/jobs/{job_id}/retry"), 409, "conflict")
 
-    assert body["detail"].endswith("only failed, broken, cancelled and quarantined jobs can be retried")
+    assert "only failed, broken, cancelled and quarantined jobs can be retried; a fork" in body["detail"]
 
 
 def _publish_unknown_outcome(store: Store, job_id: str, task_id: str) -> None:

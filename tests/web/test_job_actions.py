@@ -158,20 +158,20 @@ def test_jobs_are_rerun_from_the_state_in_which_they_failed(
     step = decisions.broken(publishing, message="publish is broken")
     assert store.commit([Commit(store.load(publishing.id) or publishing, step, ())])[0].is_written
 
-    answer = act(alice, "retry_from_failed_state", ids=[publishing.id])
-    again = act(alice, "retry", ids=[publishing.id])
+    answer = act(alice, "retry", ids=[publishing.id])
+    again = act(alice, "retry", ids=[publishing.id], **{"from": "start"})
     single = alice.post(f"/api/v1/jobs/{publishing.id}/retry?from=failed_state")
     stored = alice.get(single.headers["Location"]).json
     ended = [move(End("done")), move(End("done"))]
 
     assert (answer["done"], again["done"], again["refused"], single.status_code) == (1, 0, 1, 202)
-    assert (stored["current_state"], stored["state_history"], stored["result"]) == ("publish", learnt, None)
+    assert (stored["current_state"], stored["state_history"], stored["result"]) == ("publish", learnt, learnt)
     for job in ended:
         assert (job.status, job.retry_of, job.initial_data) == ("finished", publishing.id, {"n": 1})
         assert (job.state_history, job.transitions) == (learnt, 1)
-    problem(alice.post(f"/api/v1/jobs/{publishing.id}/retry?from=here"), 422, "invalid_request")
+    problem(alice.post(f"/api/v1/jobs/{publishing.id}/retry?from=here"), 409, "conflict")
     [gone] = failed(store, 1, current_state="transcode")
-    [refusal] = act(alice, "retry_from_failed_state", ids=[gone])["refusals"]
+    [refusal] = act(alice, "retry", ids=[gone])["refusals"]
     assert refusal["reason"] == "the blueprint no longer has the state 'transcode', in which the job failed"
 
 

@@ -54,6 +54,8 @@ def test_a_new_job_is_shown(alice: FlaskClient) -> None:
         "priority": 3,
         "labels": {"team": "blue"},
         "retry_of": None,
+        "fork_of": None,
+        "tries": 1,
         "scheduled_at": None,
         "client": "alice",
         "initial_data": {"n": 1},

@@ -110,7 +110,7 @@ def _act(jobs: Sequence[Job], wanted: Mapping[str, Any]) -> dict[str, Avtomatika
     paused = [job for job in jobs if job.status is JobStatus.QUARANTINED]
     ended = [job for job in jobs if job.status is not JobStatus.QUARANTINED]
     resumed = store.signal_each(paused, "retry", by=by)
-    reruns = rerun_each(ended, from_failed_state=action != "retry", once=True)
+    reruns = rerun_each(ended, start=wanted["start"], once=True)
     return _errors(paused, resumed) | _errors(ended, reruns)
 
 

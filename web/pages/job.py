@@ -11,6 +11,7 @@ from avtomatika.core.explain.timeline import Bar, Row, timeline
 from avtomatika.core.explain.waiting import waiting_for
 from avtomatika.core.explain.why import explain
 from avtomatika.core.job import Job, JobStatus, RecordedEntry
+from avtomatika.core.machine.rerun import FAILED_STATE
 from avtomatika.core.names import is_user_name
 from avtomatika.errors import ConflictError, InvalidRequestError, NotFoundError
 from avtomatika.store import UnreadableJob
@@ -19,7 +20,7 @@ from ..api import control, signals
 from ..api.jobs import callers_job, check_visible, checked_id
 from ..auth import caller
 from ..services import services
-from .input_form import data_of, fields_of
+from .input_form import Field, data_of, fields_of
 from .rendering import page
 from .routes import routes, see_other
 
@@ -95,6 +96,7 @@ def _job_page(job_id: str, *, fault: InvalidRequestError | None = None) -> Respo
         values=_values(job),
         may_cancel=not job.status.is_final and not caller().is_read_only,
         may_retry=job.status in _RETRIED and not caller().is_read_only,
+        places=list(dict.fromkeys(each.entry.state for each in entries if each.entry.event_type == "state_entered")),
         has_graph=is_user_name(job.blueprint)
         and job.blueprint in services().plans
         and not isinstance(job, UnreadableJob),
@@ -130,7 +132,17 @@ def retry_job(job_id: str) -> Response:
         services().store.signal(job, "retry", by=caller().name)
         control.updated_view(job)
         return see_other("pages.show_job", job_id=job_id)
-    created = control.rerun(job, from_failed_state=request.form.get("start") == "failed_state")
+    created = control.rerun(job, start=request.form.get("start") or FAILED_STATE)
+    return see_other("pages.show_job", job_id=created.job_id)
+
+
+@routes.post("/jobs/<job_id>/fork")
+def fork_job(job_id: str) -> Response:
+    """Start a new job in a state that a job entered"""
+    changes = Field("set", "json").read(request.form) or {}
+    if not isinstance(changes, dict):
+        raise InvalidRequestError("the changes must be a JSON object")
+    created = control.fork(callers_job(job_id), request.form.get("at", ""), changes)
     return see_other("pages.show_job", job_id=created.job_id)
 
 

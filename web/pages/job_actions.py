@@ -6,6 +6,7 @@ from typing import Any
 from flask import Response, request
 from marshmallow import ValidationError
 
+from avtomatika.core.machine.rerun import START
 from avtomatika.errors import InvalidRequestError
 from avtomatika.schemas.api_job_lists import MOST_JOBS, ActionRequestSchema
 
@@ -17,8 +18,8 @@ from .routes import routes
 #: What the pages call the actions.
 WORDS = {
     "cancel": ("Cancel", "cancelled"),
-    "retry": ("Run again", "started again"),
-    "retry_from_failed_state": ("Run from the failed state", "started again from the failed state"),
+    "retry": ("Retry", "continued from the state that failed"),
+    "retry_from_start": ("Run again from the start", "started again"),
     "approve": ("Approve", "approved"),
     "reject": ("Reject", "rejected"),
 }
@@ -57,6 +58,8 @@ def _wanted(form: Mapping[str, str], *, dry_run: bool) -> dict[str, Any]:
     """Return the request to the API that a form stands for. Raises InvalidRequestError."""
     body: dict[str, Any] = {name: form.get(name) or None for name in ("action", "cursor", "comment")}
     body["dry_run"] = dry_run
+    if body["action"] == "retry_from_start":
+        body |= {"action": "retry", "from": START}
     if form.get("scope") == "all":
         given = {name: value for name, value in given_filter(form).items() if name not in ("cursor", "limit")}
         body["filter"] = fields_of(given)

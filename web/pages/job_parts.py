@@ -9,7 +9,7 @@ from werkzeug import Response as BaseResponse
 from avtomatika.core.graph.job_path import JobPath
 from avtomatika.errors import AvtomatikaError, NotFoundError
 
-from ..api import events, files, streams
+from ..api import control, events, files, streams
 from ..api.jobs import callers_job, whole_history
 from ..graphs import graph_response
 from ..services import services
@@ -65,6 +65,13 @@ def show_entry(job_id: str, seq: int) -> Response:
     if not found:
         raise NotFoundError("history entry", str(seq))
     return jsonify(found[0].entry.data)
+
+
+@routes.get("/jobs/<job_id>/tries")
+def show_tries(job_id: str) -> Response:
+    """List the tries and forks of a job"""
+    job = callers_job(job_id)
+    return page("tries.html", job=job, tries=control.tries_of(job))
 
 
 @routes.get("/jobs/<job_id>/files")

@@ -19,6 +19,7 @@ _SENTENCES: Mapping[str, str] = {
     "task_taken": "{task} started{on_worker}{attempt}",
     "task_succeeded": _ENDED,
     "branch_finished": _ENDED,
+    "branch_kept": "{task} keeps its result of the earlier try",
     "task_failed": "{task} failed{lasted}{on_worker}{attempt}{error}{next}",
     "task_timed_out": "{task} exceeded its time limit{attempt}{error}{next}",
     "task_retried": "{task} is retried{delay}{attempt}",

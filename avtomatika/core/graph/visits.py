@@ -61,6 +61,8 @@ def _after(visit: Visit, entry: HistoryEntry, now: int) -> Visit:
             failures=visit.failures + has_failed,
             branches=visit.branches + is_branch,
         )
+    elif entry.event_type == "branch_kept":
+        visit = replace(visit, branches=visit.branches + 1)
     if target is not None:
         return replace(visit, left_ms=now, target=str(target), outcome=_outcome(entry))
     if entry.event_type in _STOPS:

@@ -10,6 +10,7 @@ from avtomatika.core.plan import Plan
 from avtomatika.core.step import SendEvent, Step
 from avtomatika.errors import InvalidRequestError
 
+from .rerun import StartPoint
 from .single_task import dispatch
 from .tasks import given
 from .timers import deadline_timer, start_timer
@@ -23,13 +24,12 @@ def new_job(
     client: str,
     parent: Parent | None = None,
     task_retries: int | None = None,
-    state: str | None = None,
-    state_history: Mapping[str, Json] | None = None,
+    point: StartPoint | None = None,
 ) -> Step:
     """Return the first step of a job: version 0, its first history entry, and the message or timer that starts it.
 
-    A single task has *task_retries* by default. It starts in *state* with *state_history* if it reruns another job from
-    there. Raises InvalidRequestError if its data do not fit the blueprint's input type, or give no fairness key.
+    A single task has *task_retries* by default. A job that continues another one starts at a *point* of it. Raises
+    InvalidRequestError if its data do not fit the blueprint's input type, or give no fairness key.
     """
     wanted = request.request_fields() | {"initial_data": check_input(plan, request.initial_data)}
     if request.skill is not None:
@@ -42,21 +42,23 @@ def new_job(
     elif request.on_conflict is not None:
         raise InvalidRequestError("on_conflict needs a unique_key", fields={"on_conflict": ["needs a unique_key"]})
     wanted["execution_timeout_seconds"] = given(request.execution_timeout_seconds, plan.execution_timeout_seconds)
+    point = point or StartPoint(plan.start)
     job = Job.of(
         id=job_id,
         blueprint=plan.blueprint,
         plan_hash=plan.plan_hash,
-        current_state=state or plan.start,
+        current_state=point.state,
         client=client,
         parent=parent,
-        state_history=state_history or {},
+        state_history=point.state_history,
+        result=point.result,
+        error=point.error,
+        kept=point.kept,
         **wanted,
     )
     data: dict[str, Json] = {"client": client, "plan": plan.plan_hash}
-    if job.retry_of is not None:
-        data["retry_of"] = job.retry_of
-    if state_history:
-        data["state_history"] = state_history
+    data |= {name: value for name in ("retry_of", "fork_of") if (value := getattr(job, name)) is not None}
+    data |= point.facts()
     if parent is not None:
         data["parent_id"] = parent.job_id
     if job.execution_timeout_seconds is not None:

@@ -59,7 +59,8 @@ def decide(
             job = entered.job.evolve(steps=entered.job.steps + 1)
             return entered.then(open_task(plan, job, new_task(job, action, retry=retry_of(plan, rules))))
         case FanOut():
-            return entered.then(fan_out.fan_out(plan, entered.job, action, rules=rules, queue=queue))
+            begun = fan_out.fan_out(plan, entered.job, action, rules=rules, queue=queue, kept=job.kept)
+            return entered.then(begun)
         case Wait():
             return entered.then(waits.wait(plan, entered.job, action))
         case WaitFor():
@@ -135,6 +136,7 @@ def _entered(job: Job, action: Action, patch: Mapping[str, Json]) -> Step:
             transitions=job.transitions + 1,
             rush=0 if _waits(action) else job.rush + 1,
             handler_failures=0,
+            kept={},
         ),
         history=(HistoryEntry("state_entered", state=job.current_state, data=data or None),),
     )

@@ -5,20 +5,20 @@ ends. A branch that succeeds does not load its job: the commit that stores its r
 that reaches zero sends ``Joined``.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from avtomatika.core.blueprint.action_types import FanOut, RunBlueprint
 from avtomatika.core.events import Joined, NextBranches
-from avtomatika.core.job import Branches, HistoryEntry, Job, JobStatus, Task
+from avtomatika.core.job import Branches, HistoryEntry, Job, JobStatus, Json, Task
 from avtomatika.core.plan import Plan
 from avtomatika.core.rules import Rules
-from avtomatika.core.step import SendEvent, Step
+from avtomatika.core.step import BranchEnd, SendEvent, Step
 
 from .children import child_of, fault_in, first_step_of_branch, new_branch, with_children
 from .moves import break_off, drop_branches, end, enter_state, ignore
 from .placement import send
-from .tasks import dispatched, new_task, retry_of
+from .tasks import dispatched, kept_result, new_task, retry_of
 from .timers import dispatch_timer
 
 #: Maximum number of branches sent in one commit; further commits send the rest. Children cost the server more.
@@ -26,8 +26,11 @@ CHUNK = 1000
 CHUNK_WITH_CHILDREN = 250
 
 
-def fan_out(plan: Plan, job: Job, action: FanOut, *, rules: Rules, queue: str | None) -> Step:
-    """Store all branches and send the first; without branches, enter the aggregator at once."""
+def fan_out(plan: Plan, job: Job, action: FanOut, *, rules: Rules, queue: str | None, kept: Mapping[str, Json]) -> Step:
+    """Store all branches and send the first; without branches, enter the aggregator at once.
+
+    Branches whose results are among *kept* have ended already, unless the first success is enough.
+    """
     children = [branch for branch in action.branches if isinstance(branch, RunBlueprint)]
     if (fault := fault_in(job, children, rules)) is not None:
         return break_off(job, fault)
@@ -47,8 +50,17 @@ def fan_out(plan: Plan, job: Job, action: FanOut, *, rules: Rules, queue: str | 
     if not action.branches:
         return _join(plan, job, branches, queue=queue)
     tasks = list(_tasks(plan, job, action, rules))
-    job = job.evolve(status=JobStatus.WAITING_FOR_PARALLEL, tasks={task.id: task for task in tasks})
-    return _send(plan, job, tasks[: len(next_numbers(branches))], rules)
+    kept = {} if action.first_success else kept
+    ended = {task.id: result for task in tasks if (result := kept_result(kept, task)) is not None}
+    missing = {task.id: task for task in tasks if task.id not in ended}
+    job = job.evolve(status=JobStatus.WAITING_FOR_PARALLEL, tasks=missing)
+    reused = Step(
+        job,
+        history=tuple(HistoryEntry.of_task("branch_kept", task) for task in tasks if task.id in ended),
+        ended=tuple(BranchEnd(task_id, result) for task_id, result in ended.items()),
+        joined=SendEvent(plan.key(branches.state, "_joined"), Joined(job.id, branches.step)) if ended else None,
+    )
+    return reused.then(_send(plan, job, _next_tasks(job, branches), rules))
 
 
 def next_numbers(branches: Branches) -> range:
@@ -57,12 +69,18 @@ def next_numbers(branches: Branches) -> range:
     return range(branches.sent + 1, min(branches.sent + chunk, branches.size) + 1)
 
 
+def _next_tasks(job: Job, branches: Branches) -> list[Task]:
+    """Return those of the next branches that have not ended before the fan-out began."""
+    ids = (f"{job.id}.{branches.step}.{number}" for number in next_numbers(branches))
+    return [job.tasks[task_id] for task_id in ids if task_id in job.tasks]
+
+
 def next_branches(plan: Plan, job: Job, event: NextBranches, rules: Rules) -> Step:
     """Send the next branches, which were loaded into ``job.tasks``."""
     branches = job.fan_out
     if branches is None or (branches.step, branches.sent) != (event.step, event.sent):
         return ignore(job, event, "the job does not wait to send these branches")
-    tasks = [job.tasks[f"{job.id}.{branches.step}.{number}"] for number in next_numbers(branches)]
+    tasks = _next_tasks(job, branches)
     children = (child_of(task) for task in tasks if task.blueprint is not None)
     if (fault := fault_in(job, children, rules)) is not None:  # the blueprint has changed since
         return break_off(job, fault)
@@ -107,7 +125,7 @@ def _send(plan: Plan, job: Job, branches_to_send: list[Task], rules: Rules) -> S
         raise ValueError(f"job {job.id} has no fan-out")
     tasks = [task for task in branches_to_send if task.blueprint is None]
     children = [task for task in branches_to_send if task.blueprint is not None]
-    branches = replace(branches, sent=branches.sent + len(branches_to_send))
+    branches = replace(branches, sent=next_numbers(branches).stop - 1)
     job = with_children(job.evolve(fan_out=branches), *(task.child_id for task in children))
     rest: tuple[SendEvent, ...] = ()
     if branches.sent < branches.size:

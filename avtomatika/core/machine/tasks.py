@@ -3,6 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
+from hashlib import sha256
+
+import orjson
 
 from avtomatika.core.blueprint.action_types import DispatchTask
 from avtomatika.core.job import HistoryEntry, Job, JobStatus, Json, Task
@@ -66,9 +69,23 @@ def open_task(plan: Plan, job: Job, task: Task, **changes: Json) -> Step:
 
 def dispatched(task: Task) -> HistoryEntry:
     """Return the history entry of a dispatch, or of the start of a child job."""
+    digest = {"digest": digest_of(task)} if task.branch else {}
     if task.blueprint is not None:
-        return HistoryEntry.of_task("child_started", task, {"child_id": task.child_id, "blueprint": task.blueprint})
-    return HistoryEntry.of_task("task_dispatched", task, {"task_type": task.task_type})
+        started = {"child_id": task.child_id, "blueprint": task.blueprint, **digest}
+        return HistoryEntry.of_task("child_started", task, started)
+    return HistoryEntry.of_task("task_dispatched", task, {"task_type": task.task_type, **digest})
+
+
+def digest_of(task: Task) -> str:
+    """Return a digest of what *task* runs with which params: a branch with another one runs again."""
+    runs = [task.blueprint, task.task_type, task.params]
+    return sha256(orjson.dumps(runs, option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]
+
+
+def kept_result(kept: Mapping[str, Json], task: Task) -> Json:
+    """Return the result of the branch *task* among *kept*; None if there is none, or its params were others."""
+    digest, result = kept.get(str(task.branch), (None, None))
+    return result if digest in (None, digest_of(task)) else None
 
 
 def given(value: Json, default: Json) -> Json:

@@ -5,7 +5,7 @@ InvalidMessageError. Unknown fields are ignored, so that newer senders may add s
 """
 
 from .body import MAX_BYTES, UNSIGNED, VERSION, InvalidMessageError, MessageAuthenticationError
-from .cleanups import EVERYTHING, INTERMEDIATE, Cleanup, dump_cleanup, load_cleanup
+from .cleanups import EVERYTHING, INTERMEDIATE, UNFINISHED, Cleanup, dump_cleanup, load_cleanup
 from .control import Cancel, Control, Drain, Rejected, dump_control, load_control
 from .events import Check, dead_letter_event_headers, dump_event, dump_result, load_event
 from .notices import Heartbeat, Notice, Progress, Registered, TasksStarted, TaskStarted, dump_notice, load_notice

@@ -5,7 +5,7 @@
 --       written to, the streams of the causes, and of each child to create: job, history, indexes.
 -- ARGV: consumer, expected version, status, doc, retention ms of a finished job, the job's id, 1 if it is final, token of
 --       what it waits for ('' if that is not new), 1 if it leaves its fan-out, a new fan-out ('' for none: number of
---       branches, step, prefix of its routing keys), number of the payload sent only when no branch is left (0 for none),
+--       branches, step, prefix of its routing keys; the finished branches are then its own), number of the payload sent only when no branch is left (0 for none),
 --       maximum bytes of all answers of a fan-out, then
 --       lists, each preceded by its length:
 --       binding versions; payloads (text, group or ''); causes (entry, event, task it closes or '', attempt); history entries;
@@ -171,7 +171,7 @@ end
 local answered = 0
 for index = ended_at, ended_at + 2 * ended - 1, 2 do answered = answered + #ARGV[index + 1] end
 if ended > 0 then
-  local bytes = (tonumber(redis.call('HGET', KEYS[12], 'bytes')) or 0) + answered
+  local bytes = (ARGV[10] == '' and tonumber(redis.call('HGET', KEYS[12], 'bytes')) or 0) + answered
   if bytes > tonumber(ARGV[12]) then return {'TOO_LARGE', string.format('%.0f', bytes)} end
 end
 
@@ -201,10 +201,16 @@ local function cancel_timer(name)
   if redis.call('ZREM', KEYS[6], name) == 1 then redis.call('HDEL', KEYS[7], name) end
 end
 
--- Branches: finished ones, then the end of the old fan-out, then a new one.
-for index = ended_at, ended_at + 2 * ended - 1, 2 do redis.call('HSET', KEYS[13], ARGV[index], ARGV[index + 1]) end
-if ended > 0 then redis.call('HINCRBY', KEYS[12], 'bytes', answered) end
-local is_joined = ended > 0 and redis.call('HINCRBY', KEYS[12], 'left', -ended) == 0
+-- Branches: finished ones, then the end of the old fan-out, then a new one with those that have finished before.
+local is_joined = false
+local function finish_branches()
+  for index = ended_at, ended_at + 2 * ended - 1, 2 do redis.call('HSET', KEYS[13], ARGV[index], ARGV[index + 1]) end
+  if ended > 0 then
+    redis.call('HINCRBY', KEYS[12], 'bytes', answered)
+    is_joined = redis.call('HINCRBY', KEYS[12], 'left', -ended) == 0
+  end
+end
+if ARGV[10] == '' then finish_branches() end
 if ARGV[9] == '1' then
   local old = redis.call('HMGET', KEYS[12], 'left', 'size', 'step')
   if old[1] and old[1] ~= '0' then
@@ -218,6 +224,7 @@ end
 if ARGV[10] ~= '' then
   local size, step, prefix = string.match(ARGV[10], '^(%d+) (%d+) (%S+)$')
   redis.call('HSET', KEYS[12], 'left', size, 'size', size, 'step', step, 'prefix', prefix)
+  finish_branches()
 end
 for index = kept_at, kept_at + 3 * kept - 1, 3 do
   redis.call('HSET', KEYS[12], ARGV[index], ARGV[index + 1])

@@ -38,8 +38,8 @@ def test_a_page_for_each_kind_of_job(browser: FlaskClient, jobs: dict[str, str])
     assert "It waits for a timer that expires" in told["waiting"]
     assert "Task &#39;encode&#39; queued" in told["queued"]
     for name, page in pages.items():
-        buttons = [text for text in ("Cancel", "Run again") if f">{text}</button>" in page]
-        assert buttons == (["Run again"] if name == "broken" else [] if name == "finished" else ["Cancel"]), name
+        buttons = [text for text in ("Cancel", "Retry") if f">{text}</button>" in page]
+        assert buttons == (["Retry"] if name == "broken" else [] if name == "finished" else ["Cancel"]), name
         assert ("data-ended" in page) is (name in ("finished", "broken"))
         assert f"/api/v1/jobs/{jobs[name]}</pre>" in page
 

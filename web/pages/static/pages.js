@@ -21,7 +21,7 @@ function update(root, fresh) {
   }
   for (const section of root.querySelectorAll("[id]")) {
     const next = fresh.getElementById(section.id);
-    if (!next || section.closest("[data-keep]") || section.querySelector("[data-stream], [data-load]") || section.closest("#stream, #files")) continue;
+    if (!next || section.closest("[data-keep]") || section.querySelector("[data-stream], [data-load]") || section.closest("#stream, #files, #tries")) continue;
     if (section.parentElement.closest("section[id], div[id].head") || served.get(section) === next.innerHTML) continue;
     const open = new Set([...section.querySelectorAll("details[open][id]")].map((each) => each.id));
     if (section.querySelector("input[type=checkbox]:checked") || [...section.querySelectorAll("input[type=search]")].some((each) => each.value)) continue;
@@ -73,7 +73,7 @@ if (job && !("ended" in job.dataset)) {
     }, 300);
   };
   const events = ["state_entered", "task_dispatched", "task_taken", "task_succeeded", "task_failed", "task_timed_out", "task_retried",
-    "branch_finished", "branches_joined", "approval_requested", "decision_made", "timer_set", "timer_fired", "child_started",
+    "branch_finished", "branch_kept", "branches_joined", "approval_requested", "decision_made", "timer_set", "timer_fired", "child_started",
     "child_finished", "handler_failed", "job_finished", "job_failed", "job_cancelled", "job_error", "job_quarantined",
     "job_resumed", "progress", "plan_changed"];
   for (const name of events) changes.addEventListener(name, changed);
