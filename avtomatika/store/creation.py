@@ -1,6 +1,6 @@
 """Creation of jobs: the request, and the script call that writes jobs with their first messages."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from hashlib import sha256
 from itertools import chain, islice

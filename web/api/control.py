@@ -106,7 +106,7 @@ def fork(job: Job, at: str | int, changes: Mapping[str, Json]) -> CreatedJob:
     A key that only ``initial_data`` has is changed there. Raises ConflictError if there is no such point.
     """
     [history] = services().store.histories([job.id])
-    new = _continuing(job, history, at, fork_of=job.id, unique_key=None, on_conflict=None)
+    new = _continuing(job, history, at, fork_of=job.id)
     own, others = divided(changes, job.initial_data, None if new.point is None else new.point.state_history)
     if new.point is not None:
         new = replace(new, point=replace(new.point, state_history={**new.point.state_history, **others}))

@@ -1,6 +1,5 @@
 """Creation of jobs."""
 
-from collections.abc import Mapping
 
 from avtomatika.core.data_checks import check_input
 from avtomatika.core.events import Start
