@@ -11,7 +11,6 @@ import click
 from avtomatika.client import Client
 from avtomatika.client.answers import Job
 from avtomatika.core.job import JobStatus
-from avtomatika.core.machine.rerun import Restart
 from avtomatika.errors import ConflictError
 
 from .api import api_command, api_options, creation_url, pass_api
@@ -181,7 +180,7 @@ def fork(
     """
     place = int(at) if at.isdecimal() else at
     changes = uploaded_data(api, pairs)
-    if not rehearse or (show_rehearsal(api, [job_id], blueprints, Restart(place, changes)) and yes):
+    if not rehearse or (show_rehearsal(api, [job_id], blueprints, place, changes) and yes):
         click.echo(api.fork(job_id, place, set=changes)["job_id"])
 
 

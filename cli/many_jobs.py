@@ -11,7 +11,7 @@ from avtomatika.client import Client
 from avtomatika.client.answers import ActionRefusal
 from avtomatika.client.job_lists import Action, JobFilter
 from avtomatika.core.job import JobStatus
-from avtomatika.core.machine.rerun import FAILED_STATE, Restart
+from avtomatika.core.machine.rerun import FAILED_STATE
 
 from .output import C, filter_option, print_json
 from .rehearsal import MOST_REHEARSED, rehearsal_options, show_rehearsal
@@ -66,8 +66,7 @@ def or_many(action: Action, *, rehearses: bool = False) -> Callable[[C], C]:
                 raise click.UsageError("give a JOB_ID, or options that select jobs such as --status failed")
             if rehearse:
                 ids = [job_id] if job_id is not None else _first_jobs(api, wanted)
-                restart = Restart(options["start"] or FAILED_STATE)
-                if not show_rehearsal(api, ids, blueprints, restart) or not yes:
+                if not show_rehearsal(api, ids, blueprints, options["start"] or FAILED_STATE) or not yes:
                     return
             if job_id is not None:
                 command(api, job_id=job_id, **options)

@@ -1,7 +1,7 @@
 """Rehearsals of recorded jobs in memory: what a retry, a fork or the current code of a blueprint would do with them."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import islice
@@ -13,7 +13,6 @@ import click
 from avtomatika.client import Client
 from avtomatika.client.recording import Recording
 from avtomatika.core.job import JobStatus
-from avtomatika.core.machine.rerun import Restart
 from avtomatika.errors import AvtomatikaError
 from avtomatika.loading import load_blueprints
 
@@ -26,8 +25,6 @@ MOST_REHEARSED = 50
 #: Jobs that are requested at once.
 _AT_ONCE = 8
 _ENDED = [str(status) for status in JobStatus if status.is_final]
-#: Blueprints of a group of jobs, and the steps of each.
-Courses = dict[tuple[str, ...], list[str]]
 
 
 def rehearsal_options(command: C) -> C:
@@ -37,12 +34,15 @@ def rehearsal_options(command: C) -> C:
     return click.option("--rehearse", is_flag=True, help=text)(blueprints_option(command))
 
 
-def show_rehearsal(api: Client, job_ids: Sequence[str], blueprints: str, restart: Restart) -> bool:
-    """Print what *restart* would do to each job; return whether all could start and none would end in an error."""
+def show_rehearsal(
+    api: Client, job_ids: Sequence[str], blueprints: str, at: str | int, changes: Mapping[str, Any] | None = None
+) -> bool:
+    """Print what a job that continues each one *at* a point with *changes* would do; return whether all could start and
+    none would end in an error."""
     from avtomatika.testing.replay import replayed_path
 
-    courses: Courses = defaultdict(list)
-    replayed = _replaying(blueprints, restart)
+    courses: dict[tuple[str, ...], list[str]] = defaultdict(list)
+    replayed = _replaying(blueprints, at=at, changes=changes)
     failures = 0
     for recording in _recordings(api, job_ids):
         try:
@@ -71,7 +71,7 @@ def rehearse_blueprint(
 
     found = api.jobs(blueprint=name, status=_ENDED, created_after=since, page_size=200)
     ids = [job["id"] for job in islice(found, limit)]
-    replayed, changes, histories = _replaying(blueprints, None), defaultdict[Any, list[str]](list), []
+    replayed, changes, histories = _replaying(blueprints), defaultdict[Any, list[str]](list), []
     for recording in _recordings(api, ids):
         ended = replayed(recording)
         before, now = recorded_path(recording), replayed_path(ended)
@@ -100,7 +100,7 @@ def rehearse_blueprint(
     return bool(changed)
 
 
-def _replaying(blueprints: str, restart: Restart | None) -> Any:
+def _replaying(blueprints: str, **options: Any) -> Any:
     """Return the function that replays a recording with the code here."""
     from avtomatika.settings import Settings
     from avtomatika.testing.replay import replay
@@ -109,7 +109,7 @@ def _replaying(blueprints: str, restart: Restart | None) -> Any:
     from .orchestrator import client_of
 
     clients = Clients(path=Settings.from_environment().clients_config_path)
-    return partial(replay, blueprints=load_blueprints(blueprints), client_of=client_of(clients), restart=restart)
+    return partial(replay, blueprints=load_blueprints(blueprints), client_of=client_of(clients), **options)
 
 
 def _recordings(api: Client, job_ids: Sequence[str]) -> Iterator[Recording]:

@@ -81,20 +81,17 @@ class RetryQuerySchema(Strict):
     )
 
 
-class _Point(fields.Raw):
-    """A state or the number of a history entry."""
-
-    def _deserialize(self, value: Any, *args: Any, **options: Any) -> str | int:
-        if isinstance(value, bool) or not (isinstance(value, int) or (isinstance(value, str) and 0 < len(value) < 257)):
-            raise ValidationError("must be the name of a state or the `seq` of a history entry")
-        return value
+def _check_point(value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise ValidationError("must be the name of a state or the `seq` of a history entry")
 
 
 class ForkSchema(Strict):
     """Where a fork starts, and which of its data differ."""
 
-    at = _Point(
+    at = fields.Raw(
         required=True,
+        validate=_check_point,
         metadata=about(
             "a state, `start`, or the `seq` of a history entry", anyOf=[{"type": "string"}, {"type": "integer"}]
         ),

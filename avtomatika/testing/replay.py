@@ -18,7 +18,7 @@ from avtomatika.core.events import Signal, TaskTimeout
 from avtomatika.core.job import HistoryEntry, Job, JobStatus, Json, RecordedEntry, Task, WaitRecord, branch_of, job_of
 from avtomatika.core.job_request import JobRequest, load_request
 from avtomatika.core.machine.creation import new_job
-from avtomatika.core.machine.rerun import START, Restart, StartPoint, divided, start_point
+from avtomatika.core.machine.rerun import START, StartPoint, divided, start_point
 from avtomatika.core.plan import Plan
 from avtomatika.core.rules import Rules
 from avtomatika.core.step import SendEvent, Step
@@ -60,10 +60,11 @@ def replay(
     blueprints: Sequence[Blueprint],
     *,
     client_of: Callable[[str], ClientInfo] = ClientInfo,
-    restart: Restart | None = None,
+    at: str | int | None = None,
+    changes: Mapping[str, Json] | None = None,
 ) -> RunResult:
-    """Replay *recording* with the blueprint of its name, or rehearse its *restart*: then only successes count, and what
-    has none is waited for.
+    """Replay *recording* with the blueprint of its name, or rehearse a job that continues it *at* a point (see
+    ``start_point``) with *changes* of its data: then only successes count, and what has none is waited for.
 
     Raises NotFoundError if there is no such blueprint, ConflictError if it cannot start there.
     """
@@ -71,29 +72,24 @@ def replay(
     name = recording.job["blueprint_name"]
     if name not in by_name:
         raise NotFoundError("blueprint", name, known=by_name)
-    point = _point(recording, by_name[name].plan, restart)
+    point = _point(recording, by_name[name].plan, at)
     with asyncio.Runner() as runner:
         simulation = _ReplaySimulation(
-            recording, blueprints, runner=runner, client_of=client_of, after=0 if restart is None else point.seq
+            recording, blueprints, runner=runner, client_of=client_of, after=None if at is None else point.seq
         )
-        return simulation.replay(by_name[name], point, {} if restart is None else restart.changes)
+        return simulation.replay(by_name[name], point, changes or {})
 
 
-def _point(recording: Recording, plan: Plan, restart: Restart | None) -> StartPoint:
+def _point(recording: Recording, plan: Plan, at: str | int | None) -> StartPoint:
     entries = recorded(recording)
-    if restart is None:
+    if at is None:
         point = StartPoint.of(entries[0].entry)
         return point if entries[0].entry.state in plan.states else replace(point, state=plan.start)
-    if restart.at == START:
+    if at == START:
         return StartPoint(plan.start)
-    job = Job(
-        recording.job["id"],
-        plan.blueprint,
-        recording.job["plan"],
-        current_state=recording.job["current_state"],
-        state_history=recording.job["state_history"],
-    )
-    return start_point(plan, job, entries, restart.at)
+    known = {name: recording.job[name] for name in ("id", "current_state", "state_history")}
+    job = Job(blueprint=plan.blueprint, plan_hash=recording.job["plan"], **known)
+    return start_point(plan, job, entries, at)
 
 
 def recorded(recording: Recording) -> list[RecordedEntry]:
@@ -166,10 +162,12 @@ class _TimedOut:
 class _ReplaySimulation(Simulation):
     """A simulation whose external events are recorded ones, those *after* an entry of the history."""
 
-    def __init__(self, recording: Recording, blueprints: Sequence[Blueprint], *, after: int, **options: Any) -> None:
+    def __init__(
+        self, recording: Recording, blueprints: Sequence[Blueprint], *, after: int | None, **options: Any
+    ) -> None:
         super().__init__(blueprints, skills={}, approvals={}, signals={}, rules=Rules(), **options)
         self._recording = recording
-        self._is_restart = after > 0
+        self._is_restart = after is not None
         self._began_ms = recording.created_ms
         #: Results by job, task type and branch, each with its state.
         self._answers: dict[tuple[str, str, int], list[tuple[str | None, Any]]] = defaultdict(list)
@@ -182,7 +180,7 @@ class _ReplaySimulation(Simulation):
         #: True once something is waited for that was not recorded.
         self._is_stuck = False
         for each in recording.all():
-            self._read(each, after if each is recording else 0)
+            self._read(each, (after or 0) if each is recording else 0)
         self._requests.sort(key=lambda wish: wish[0])
 
     def replay(self, blueprint: Blueprint, point: StartPoint, changes: Mapping[str, Json]) -> RunResult:

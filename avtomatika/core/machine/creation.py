@@ -1,6 +1,5 @@
 """Creation of jobs."""
 
-
 from avtomatika.core.data_checks import check_input
 from avtomatika.core.events import Start
 from avtomatika.core.job import HistoryEntry, Job, Json, Parent

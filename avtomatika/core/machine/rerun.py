@@ -11,14 +11,9 @@ from avtomatika.errors import ConflictError
 
 from .task_results import merged
 
-#: Entries whose error is the last one of the job.
-_FAILURES = frozenset(
-    {"task_failed", "task_timed_out", "timer_fired", "child_finished", "branches_joined", "job_quarantined"}
-)
-#: Entries that clear it.
-_SUCCESSES = frozenset(
-    {"task_succeeded", "child_finished", "approved", "rejected", "decided", "signal_taken", "job_resumed"}
-)
+#: Entries whose error does not become that of the job; those that lead to a state and do not clear that.
+_OTHER_ERRORS = frozenset({"handler_failed", "signal_rejected", "branch_finished", "child_quarantined"})
+_NO_SUCCESSES = frozenset({"state_entered", "branches_joined", "timer_fired"})
 #: The word for the beginning of a job, for the state in which it failed, and for both instead of a state.
 START, FAILED_STATE = "start", "failed_state"
 
@@ -50,14 +45,6 @@ class StartPoint:
         last = {name: value for name in ("result", "error") if (value := getattr(self, name)) is not None}
         found = {"state_history": self.state_history, "last": last, "branches": self.kept}
         return {name: value for name, value in found.items() if value}
-
-
-@dataclass(frozen=True, slots=True)
-class Restart:
-    """A job continues another one *at* a point, as :func:`start_point` takes it, with *changes* of its data there."""
-
-    at: str | int = FAILED_STATE
-    changes: Mapping[str, Json] = field(default_factory=dict)
 
 
 def start_point(plan: Plan, job: Job, history: Iterable[RecordedEntry], at: str | int = FAILED_STATE) -> StartPoint:
@@ -168,10 +155,10 @@ class _Walk:
                 kept[number] = [self._digests.get(number), answer]
 
     def _learn(self, event_type: str, facts: Mapping[str, Json]) -> None:
-        if "error" in facts:
-            self._error = facts["error"] if event_type in _FAILURES else self._error
-        elif event_type in _SUCCESSES:
-            self._error = None
+        if event_type not in _OTHER_ERRORS and (
+            "error" in facts or ("go_to" in facts and event_type not in _NO_SUCCESSES)
+        ):
+            self._error = facts.get("error")
         match event_type:
             case "state_entered":
                 self.data = {**self.data, **facts.get("state_history", {})}
