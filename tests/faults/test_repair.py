@@ -186,3 +186,29 @@ def test_a_killed_retry_of_many_is_repeated_without_a_second_one(
     assert retried == dict.fromkeys(ids, 1)
     installation.start("worker")
     wait_until(lambda: client.count_jobs(status="finished")["total"] == 500, 200, "500 finished jobs")
+
+
+def test_the_paths_that_new_code_changes_are_shown(client: Client, shell: Shell, tmp_path: Path) -> None:
+    failed_job(client)
+    (tmp_path / "broken").unlink()
+    finished = [client.wait(client.submit("video")["job_id"], timeout=60)["id"] for _ in range(3)]
+    code = (PROGRAMS / "repair.py").read_text()
+    (tmp_path / "same.py").write_text(code)
+    done = 'actions.dispatch_task("costly", {"name": "publish"}, transitions={"success": "done", "failure": "failed"})'
+    changed_code = code.replace(
+        "    transitions = {", f"    if encode:\n        {done}\n        return\n    transitions = {{"
+    )
+    (tmp_path / "changed.py").write_text(changed_code)
+
+    _, same = shell("blueprints", "rehearse", "video", "--since", "1d", "--blueprints", "same.py", "--fail-on-change")
+    command = ("blueprints", "rehearse", "video", "--blueprints", "changed.py", "--graph", "changes.dot")
+    table, changed = shell(*command)
+    shell(*command, "--fail-on-change", code=1)
+
+    assert "4 jobs rehearsed: the paths of 0 change" in same
+    assert "4 jobs rehearsed: the paths of 3 change" in changed
+    row = next(line.split() for line in table.splitlines() if line.startswith("3"))
+    assert row == ["3", "task", "costly", "announce", "→", "task", "costly", "→", "done", "→", "finished", *row[11:]]
+    assert row[-1] in finished
+    drawn = (tmp_path / "changes.dot").read_text()
+    assert ("4 jobs rehearsed, 3 take another path" in drawn, "3 → 0" in drawn, "0 → 3" in drawn) == (True, True, True)
