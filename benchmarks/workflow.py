@@ -1,11 +1,12 @@
 """Jobs a second, and what a job costs: three no-op tasks in a row, one orchestrator, one worker, one embedded server.
 
-    python benchmarks/workflow.py --jobs 3000 [--with-celery]
+    python benchmarks/workflow.py --jobs 3000 [--with-celery | --clients 1,2,1000]
 
 Prints CPU milliseconds a job for each process, the server's commands a job, and the rate. Jobs are created straight in
 the store, as the web process does it, while orchestrator and worker are already running. --with-celery runs Celery's
 chain of three, with its Redis result backend and a solo worker, in the same minutes: rounds of both take turns. Either
-worker takes up to 100 tasks at a time.
+worker takes up to 100 tasks at a time. --clients compares jobs of one client, whose tasks are taken in their order, with
+those of several, which take turns.
 """
 
 from __future__ import annotations
@@ -65,7 +66,7 @@ class Figures:
         return "\n".join(lines)
 
 
-def measure(jobs: int, *, warm_up: int = 200) -> Figures:
+def measure(jobs: int, *, warm_up: int = 200, clients: int = 1) -> Figures:
     with tempfile.TemporaryDirectory() as folder:
         server = ValkeyServer(data_dir=Path(folder), config={"appendonly": "yes", "appendfsync": "everysec"})
         server.start()
@@ -87,9 +88,9 @@ def measure(jobs: int, *, warm_up: int = 200) -> Figures:
             ):
                 broker.declare(connection, [bp.plan])
                 store = Store.connect(url, secret=GroupSecret(env["SECRET_KEY"]))
-                run(store, warm_up)
+                run(store, warm_up, clients)
                 pids = {"orchestrator": orchestrator.pid, "worker": worker.pid, "server": server_pid(client)}
-                return measured_run(lambda: run(store, jobs), client, jobs, pids)
+                return measured_run(lambda: run(store, jobs, clients), client, jobs, pids)
         finally:
             server.stop()
 
@@ -118,6 +119,19 @@ def compare(jobs: int, *, rounds: int = 3) -> str:
             f"  celery  {rates[1]:8,.0f} chains/s {costs[1]:5.3f} ms Python CPU a chain",
             f"  ours needs 1/{costs[1] / costs[0]:.1f} of the CPU, at {rates[0] / rates[1]:.1f} times the rate",
         ]
+    )
+
+
+def compare_clients(jobs: int, numbers: list[int], *, rounds: int = 3) -> str:
+    """Rounds of all in turn, and the medians of the CPU that a job costs."""
+    found: dict[int, list[Figures]] = {number: [] for number in numbers}
+    for _ in range(rounds):
+        for number, figures in found.items():
+            figures.append(measure(jobs // rounds, clients=number))
+    return "\n".join(
+        f"  {number:5} clients {median(each.python_cpu_ms for each in figures):7.3f} ms Python CPU a job, "
+        f"{median(1000 * each.cpu['server'] / each.jobs for each in figures):.3f} ms of the server"
+        for number, figures in found.items()
     )
 
 
@@ -156,11 +170,11 @@ def measured_run(work: Callable[[], None], client: redis.Redis, jobs: int, pids:
     return Figures(jobs, wall, cpu, {name: count - asked[name] for name, count in server_work(client).items()})
 
 
-def run(store: Store, jobs: int) -> None:
+def run(store: Store, jobs: int, clients: int) -> None:
     """Create *jobs* and wait until the last of them has finished."""
     goal = finished(store) + jobs
-    for _ in range(jobs):
-        store.create(NewJob(plan=bp.plan, client="benchmark"))
+    for number in range(jobs):
+        store.create(NewJob(plan=bp.plan, client=f"client-{number % clients}"))
     deadline = monotonic() + 120
     while finished(store) < goal:
         if monotonic() > deadline:
@@ -190,8 +204,11 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--jobs", type=int, default=3000)
     parser.add_argument("--with-celery", action="store_true")
+    parser.add_argument("--clients", type=lambda text: [int(each) for each in text.split(",")])
     given = parser.parse_args()
-    if given.with_celery:
+    if given.clients:
+        print(compare_clients(given.jobs, given.clients))
+    elif given.with_celery:
         print(compare(given.jobs))
     else:
         print(measure(given.jobs).report())
