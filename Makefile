@@ -38,9 +38,8 @@ lint: $(READY) ## Run ruff
 types: $(READY) ## Run mypy --strict
 	@$(BIN)/mypy
 
-docs: $(VENV)/.docs ## Build the site of the documents; fail on broken links
-	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
-	@echo site/index.html
+docs: $(VENV)/.docs ## Build the site of the documents in site/; fail on broken links
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 sdk: $(SDK)/.ready ## Install the public worker SDK for the tests that need it
 

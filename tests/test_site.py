@@ -96,14 +96,35 @@ def test_the_settings_are_those_of_the_guides(reference: ModuleType) -> None:
     assert [name for name in targets if not (ROOT / "docs" / name).exists()] == []
 
 
+def build(*options: str) -> subprocess.CompletedProcess[str]:
+    """Build as ``make docs`` does, with further *options*."""
+    pytest.importorskip("mkdocs", reason="the extra docs is not installed")
+    planned = subprocess.run(["make", "-n", "docs"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    (arguments,) = re.findall(r"-m (mkdocs build .*)", planned)
+    command = [sys.executable, "-m", *arguments.split(), *options]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=110)
+
+
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    pytest.importorskip("mkdocs", reason="the extra docs is not installed")
     folder = tmp_path_factory.mktemp("site")
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(folder)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=110)
+    done = build("--site-dir", str(folder))
     assert done.returncode == 0, done.stdout + done.stderr
     return folder
+
+
+@pytest.mark.parametrize("link", ["missing.md", "#missing"])
+def test_a_broken_link_fails_the_build(tmp_path: Path, link: str) -> None:
+    config = f"INHERIT: {ROOT}/mkdocs.yml\ndocs_dir: docs\nsite_dir: site\nhooks: []\nnav: [index.md]\n"
+    (tmp_path / "mkdocs.yml").write_text(config)
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "index.md").write_text("# Title\n\n[to the title](#title)\n")
+    sound = build("--config-file", str(tmp_path / "mkdocs.yml"))
+    (tmp_path / "docs" / "index.md").write_text(f"# Title\n\n[nowhere]({link})\n")
+    broken = build("--config-file", str(tmp_path / "mkdocs.yml"))
+
+    assert (sound.returncode, broken.returncode) == (0, 1), sound.stdout + sound.stderr
+    assert link in broken.stderr
 
 
 def test_pages_load_nothing_from_other_hosts(site: Path) -> None:

@@ -44,6 +44,8 @@ def slug(heading: str, separator: str) -> str:
 def on_files(files: Files, *, config: MkDocsConfig) -> Files:
     for name, page in PAGES.items():
         text = (ROOT / name).read_text().replace("](docs/", "](")
+        for other, its_page in PAGES.items():
+            text = text.replace(f"]({other}", f"]({its_page}")
         files.append(File.generated(config, page, content=text))
     for name in sorted(_files_linked_from(files)):
         files.append(File.generated(config, f"source/{name}", abs_src_path=str(ROOT / name)))
