@@ -33,6 +33,8 @@ _OUTSIDE = re.compile(r"\]\(\.\./([^)#]+)(#[^)]*)?\)")
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
     config.mdx_configs["toc"] = {"permalink": True, "slugify": slug}
+    guides = next(section["Guides"] for section in config.nav or [] if "Guides" in section)
+    guides += [page.name for page in sorted((ROOT / "docs").glob("*.md")) if repr(page.name) not in str(config.nav)]
     return config
 
 
