@@ -4,16 +4,19 @@ from collections.abc import Sequence
 from typing import Any
 
 from avtomatika import transport
-from avtomatika.core.job import Job, JobStatus
-from avtomatika.transport import RedisClient, Router
+from avtomatika.core.job import HistoryEntry, Job, JobStatus, Json
+from avtomatika.errors import UnreadableRecordError
+from avtomatika.transport import Outgoing, RedisClient, Router
 from avtomatika.transport.scripts import Call
 
 from .commit import Commit, CommitReply, CommitStatus, commit_call, read_reply
+from .entries import dump_entry
 from .job_queries import JobQueries
 from .keyring import Keyring
 from .large_values import Dump, LargeValuesError, is_initial
-from .records import dump_doc, dump_init
-from .scripts import server_errors
+from .messages import notification
+from .records import UnreadableJob, dump_doc, dump_init
+from .scripts import QUARANTINE_JOB, ignore_call, note_call, server_errors
 from .server_part import ServerClock
 
 
@@ -87,3 +90,24 @@ class JobWriter(JobQueries):
             if reply.answer is CommitStatus.OK and not job.status.is_final:
                 self._jobs.cache.add(job.id, docs[index].values)
         return [reply for reply in replies if reply is not None]
+
+    def quarantine(self, job: UnreadableJob) -> list[Outgoing]:
+        """Quarantine a job without changing its unreadable record, and return the messages to send then. Does nothing
+        if its key contains no job."""
+        error = {"code": UnreadableRecordError.code.upper(), "message": job.reason}
+        entry = HistoryEntry("job_quarantined", state=job.current_state, data={"reason": job.reason, "error": error})
+        indexes = [self._keys.by_status(status) for status in (job.status, JobStatus.QUARANTINED)]
+        keys = [self._keys.job(job.id), self._keys.history(job.id), *indexes]
+        [is_done] = self._run_all([Call(QUARANTINE_JOB, keys, [job.id, job.status, dump_entry(entry)])])
+        if is_done != 1 or not self._commit_options["notifies"]:
+            return []
+        quarantined = job.evolve(status=JobStatus.QUARANTINED, error=error)
+        return [notification(quarantined, self.keyring.secret, version=job.version + 1, clock=self.clock)]
+
+    def ignore(self, events: Sequence[tuple[str, str, Json]]) -> None:
+        """Acknowledge events that change nothing: (delivery tag, job id, note or None)."""
+        self._run_all([ignore_call(self._keys, self._router, tag, job_id, note) for tag, job_id, note in events])
+
+    def note(self, job_id: str, note: Json) -> None:
+        """Add *note* to the notes of a job, if the job exists."""
+        self._run(note_call(self._keys, job_id, note))

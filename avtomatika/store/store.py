@@ -11,12 +11,12 @@ from redis.exceptions import RedisError
 from avtomatika import tracing
 from avtomatika.core.events import Event
 from avtomatika.core.explain.facts import Facts
-from avtomatika.core.job import HistoryEntry, Job, JobStatus, Json, RecordedEntry
+from avtomatika.core.job import Job, JobStatus, Json, RecordedEntry
 from avtomatika.core.machine.moves import end
 from avtomatika.core.machine.plan_migration import plan_name
 from avtomatika.core.signing import GroupSecret
 from avtomatika.core.step import SendEvent, Step
-from avtomatika.errors import AvtomatikaError, NoRouteError, UnreadableRecordError
+from avtomatika.errors import AvtomatikaError, NoRouteError
 from avtomatika.schemas.wire import Progress, TaskStarted
 from avtomatika.transport import Outgoing, Reading, RedisClient, Router, together
 from avtomatika.transport.keys import PREFIX
@@ -28,7 +28,6 @@ from .cleanups import NO_CLEANUPS, CleanupTimes
 from .client_limits import ClientLimits
 from .commit import Commit
 from .creation import CreatedJob, NewJob, Quota, create_call, created, first_steps
-from .entries import dump_entry
 from .job_facts import JobFactsReader
 from .job_revisions import JobRevisions
 from .job_signals import JobSignals
@@ -39,13 +38,13 @@ from .large_values import MAX_JOB_BYTES
 from .limits import Limits
 from .live_state import progress_call, taken_call
 from .logins import Logins
-from .messages import notification, step_message
+from .messages import step_message
 from .overview import OverviewReader
 from .plans import Plans
 from .queues import Queues
 from .records import UnreadableJob
 from .schedules import Schedules
-from .scripts import QUARANTINE_JOB, ignore_call, note_call, server_errors
+from .scripts import server_errors
 from .server_info import ServerInfo, ServerInfoReader
 from .server_part import checked
 from .signals import Wish, decide_call, decision_error, new_decision, new_signal, signal_call, signal_error
@@ -278,19 +277,6 @@ class Store(JobWriter):
         rows = iter(self._read(list(chain(*commands))))
         return [each.load(list(islice(rows, len(asked)))) for each, asked in zip(wanted, commands, strict=True)]
 
-    def quarantine(self, job: UnreadableJob) -> list[Outgoing]:
-        """Quarantine a job without changing its unreadable record, and return the messages to send then. Does nothing
-        if its key contains no job."""
-        error = {"code": UnreadableRecordError.code.upper(), "message": job.reason}
-        entry = HistoryEntry("job_quarantined", state=job.current_state, data={"reason": job.reason, "error": error})
-        indexes = [self._keys.by_status(status) for status in (job.status, JobStatus.QUARANTINED)]
-        keys = [self._keys.job(job.id), self._keys.history(job.id), *indexes]
-        [is_done] = self._run_all([Call(QUARANTINE_JOB, keys, [job.id, job.status, dump_entry(entry)])])
-        if is_done != 1 or not self._commit_options["notifies"]:
-            return []
-        quarantined = job.evolve(status=JobStatus.QUARANTINED, error=error)
-        return [notification(quarantined, self.keyring.secret, version=job.version + 1, clock=self.clock)]
-
     def record_taken(self, notices: Sequence[tuple[str | None, TaskStarted]]) -> None:
         """Record which workers have started which tasks; *notices* are (delivery tag, message), acknowledged here.
 
@@ -301,14 +287,6 @@ class Store(JobWriter):
     def record_progress(self, progress: Sequence[Progress]) -> None:
         """Record the progress of tasks; reports on closed tasks or attempts are dropped."""
         self._run_all([progress_call(each, keys=self._keys) for each in progress])
-
-    def ignore(self, events: Sequence[tuple[str, str, Json]]) -> None:
-        """Acknowledge events that change nothing: (delivery tag, job id, note or None)."""
-        self._run_all([ignore_call(self._keys, self._router, tag, job_id, note) for tag, job_id, note in events])
-
-    def note(self, job_id: str, note: Json) -> None:
-        """Add *note* to the notes of a job, if the job exists."""
-        self._run(note_call(self._keys, job_id, note))
 
     def step_message(self, routing_key: str, event: Event) -> Outgoing:
         """Return *event* as the message that a commit sends to *routing_key*."""

@@ -29,8 +29,8 @@ ALONE_FROM_ATTEMPT = 3
 class Batch:
     """*executions* of a skill that run in one call. Executors treat it like a TaskExecution.
 
-    Each execution runs as a coroutine. It downloads its inputs and validates its params, waits in :meth:`outcome` for
-    the call, and uploads its outputs. The call starts when all of them are ready or have ended.
+    Each runs as a coroutine: it downloads its inputs, waits in :meth:`outcome` for the call, and uploads its outputs.
+    The call starts when all of them wait or have ended.
     """
 
     def __init__(self, executions: Sequence[TaskExecution]) -> None:
@@ -125,9 +125,7 @@ def _checked(outcomes: Any, size: int) -> Sequence[Any]:
     if isinstance(outcomes, list | tuple) and len(outcomes) == size:
         return outcomes
     returned = f"{type(outcomes).__name__} of length {len(outcomes) if hasattr(outcomes, '__len__') else 'unknown'}"
-    raise PermanentError(
-        f"the skill must return a list of {size} results, one for each task, but returned a {returned}"
-    )
+    raise PermanentError(f"the skill must return a list of {size} results, one a task, but returned a {returned}")
 
 
 class BatchCollector:

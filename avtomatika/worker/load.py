@@ -16,10 +16,8 @@ if TYPE_CHECKING:
 
 
 class Capacity:
-    """*concurrency* calls of *skills* run at a time: a task uses one, and one of a batch its share.
-
-    ``tasks`` is the capacity in tasks of the skill with the smallest batch, ``most`` the one with the largest.
-    """
+    """*concurrency* calls of *skills* run at a time; a task of a batch uses its share of one. ``tasks`` is the capacity
+    in tasks of the skill with the smallest batch, ``most`` the one with the largest."""
 
     def __init__(self, skills: Mapping[str, Skill], concurrency: int) -> None:
         sizes = [skill.batch or 1 for skill in skills.values()] or [1]

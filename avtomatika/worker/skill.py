@@ -96,20 +96,19 @@ class Skill:
         except InvalidRequestError as error:
             raise SkillError(f"skill {name!r}: {error}") from None
         parameters = inspect.signature(function).parameters
-        injected = tuple(each for each in parameters if each in (INJECTABLE if batch is None else OF_BATCHES))
         named = _named(name, function, parameters.values()) if batch is None else {}
         if named:
             required = [each for each in named if parameters[each].default is inspect.Parameter.empty]
             param_type = fields_type(named, required=required)
-        elif batch is None:
-            param_type = _param_type(name, function, parameters.get("params"))
         else:
-            param_type = _batch_type(name, function, parameters, batch, in_seconds(max_wait))
+            param_type = _param_type(name, function, parameters.get("params"), is_batch=batch is not None)
+        if batch is not None:
+            _check_batch(name, parameters, batch, in_seconds(max_wait))
         return cls(
             name=name,
             function=function,
             is_async=_is_async(function) or _is_async(type(function).__call__),
-            injected=injected,
+            injected=tuple(each for each in parameters if each in (INJECTABLE if batch is None else OF_BATCHES)),
             param_type=param_type,
             named=tuple(named),
             time_limit_seconds=time_limit_seconds,
@@ -195,10 +194,7 @@ def _param_type(
         raise SkillError(f"skill {skill!r}: params {error}") from None
 
 
-def _batch_type(
-    skill: str, function: Callable[..., Any], parameters: Mapping[str, inspect.Parameter], batch: object, wait: object
-) -> ValueType:
-    """Return the type of the params of one task of a skill with batches. Raises SkillError."""
+def _check_batch(skill: str, parameters: Collection[str], batch: object, wait: object) -> None:
     if type(batch) is not int or batch < 1 or (wait != 0 and not is_seconds(wait)):
         rule = f"batch must be a whole number of at least 1, and max_wait 0 or {SECONDS}"
         raise SkillError(f"skill {skill!r}: {rule}, not {batch!r} and {wait!r}")
@@ -206,4 +202,3 @@ def _batch_type(
         raise SkillError(
             f"skill {skill!r} takes a batch, so its parameters are params and contexts, not {[*parameters]}"
         )
-    return _param_type(skill, function, parameters.get("params"), is_batch=True)

@@ -40,6 +40,19 @@ async def shout_async(params: dict[str, Any], files: Any) -> dict[str, Any]:
     return {"loud": target, "text": params["text"]}
 
 
+@worker.skill(batch=3, max_wait=DEADLINE_SECONDS)
+def shout_all(params: list[dict[str, Any]], contexts: list[Any]) -> list[Any]:
+    loud = [context.files.path("loud.txt") for context in contexts]
+    for each, target in zip(params, loud, strict=True):
+        target.write_text(Path(each["text"]).read_text().upper())
+    return [{"loud": target, "together": len(params)} for target in loud]
+
+
+@worker.skill(batch=3, max_wait=DEADLINE_SECONDS)
+async def shout_all_async(params: list[dict[str, Any]], contexts: list[Any]) -> list[Any]:
+    return shout_all(params, contexts)
+
+
 @worker.skill()
 def bare(files: Any) -> Path:
     with files.open("bare.txt", "w") as file:
@@ -104,6 +117,29 @@ def test_a_skill_reads_and_writes_files_and_knows_nothing_of_s3(
     assert cloud.read(result.data["loud"]) == b"HELLO"
     assert result.data["loud"].startswith(f"s3://{results}/g0-1/g0-1.0.0/1-")
     assert result.data["text"] == uri
+    assert left_in(payload) == []
+
+
+@pytest.mark.parametrize("skill", ["shout_all", "shout_all_async"])
+def test_each_task_of_a_batch_has_its_own_files(
+    storage: TaskStorage, cloud: ObjectStorage, inputs: str, results: str, payload: Path, *, skill: str
+) -> None:
+    uris = [cloud.put(inputs, f"{name}.txt", name) for name in ("a", "b")]
+    runtime = Runtime(worker.skills, worker_id="worker-1", concurrency=2, storage=storage)
+
+    given = [*uris, f"s3://{inputs}/absent.txt"]
+    runtime.submit([(task({"text": uri}, task_type=skill, number=number), None) for number, uri in enumerate(given)])
+    ended: list[Any] = []
+    deadline = monotonic() + DEADLINE_SECONDS
+    while len(ended) < 3 and monotonic() < deadline:
+        ended += runtime.collect(0.1)
+    runtime.close()
+
+    first, second, absent = (each.result for each in sorted(ended, key=lambda each: str(each.task.task_id)))
+    assert [cloud.read(each.data["loud"]) for each in (first, second)] == [b"A", b"B"]
+    assert [each.data["loud"].split("/")[4] for each in (first, second)] == ["g0-1.0.0", "g0-1.1.0"]
+    assert (first.data["together"], absent.status) == (2, "failure")
+    assert "absent.txt" in absent.error["message"]
     assert left_in(payload) == []
 
 

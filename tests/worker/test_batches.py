@@ -217,7 +217,7 @@ def test_what_the_skill_raises_fails_all_and_a_wrong_length_says_so(make_rig: Ma
     assert {(code(result), result.error["message"]) for result in raised if result.error} == {
         ("PERMANENT_ERROR", "the whole batch")
     }
-    expected = "the skill must return a list of 4 results, one for each task, but returned a list of length 3"
+    expected = "the skill must return a list of 4 results, one a task, but returned a list of length 3"
     assert {(code(result), result.error["message"]) for result in short if result.error} == {
         ("PERMANENT_ERROR", expected)
     }

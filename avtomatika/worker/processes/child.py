@@ -4,7 +4,7 @@ import asyncio
 import socket
 import threading
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from time import monotonic
@@ -43,13 +43,10 @@ class Child:
         while (number := claim(claims)) is not None:
             child_task = pool.next_task(number)
             storage = storage or self._storage.for_child(child_task.payload_dir)
-            for task, child_result in self._run(child_task, storage, pool):
-                pool.send_result(task, child_result)
+            self._run(child_task, storage, pool)
 
-    def _run(
-        self, child_task: ChildTask, storage: TaskStorage, pool: "_Pool"
-    ) -> Iterator[tuple[TaskMessage, ChildResult]]:
-        """Run a task, or a batch, and return the results."""
+    def _run(self, child_task: ChildTask, storage: TaskStorage, pool: "_Pool") -> None:
+        """Run a task, or a batch, and send the results."""
         started_at, skill = monotonic(), self._skills[child_task.tasks[0].task_type]
         executions = [
             TaskExecution(
@@ -75,7 +72,7 @@ class Child:
             if each.result is None:
                 raise RuntimeError(f"task {each.task.task_id} ended without a result")
             result = ChildResult(each.result, monotonic() - started_at, memory, each.encoded, each.transferred, index)
-            yield each.task, result
+            pool.send_result(each.task, result)
 
 
 class _Pool:

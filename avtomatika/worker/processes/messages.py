@@ -77,11 +77,9 @@ def encode(message: Message) -> bytes:
             text = orjson.dumps(("stop", number, stop_reason, index))
         case ChildResult(result, seconds, memory_bytes, encoded, transferred, index):
             fields = list(_RESULT_FIELDS(result))
-            if encoded is not None:
-                fields[_DATA] = None
+            fields[_DATA] = result.data if encoded is None else None
             text = orjson.dumps(("ended", fields, seconds, memory_bytes, transferred, index))
-            if encoded is not None:
-                text += _BEFORE_DATA + encoded
+            text += b"" if encoded is None else _BEFORE_DATA + encoded
         case ChildChunk(chunk, index):
             text = orjson.dumps(("chunk", index, *chunk))
         case Progress():

@@ -156,6 +156,8 @@ class _ZygoteProcess:
             signal.set_wakeup_fd(self._wake_writer, warn_on_full_buffer=False)
             while self._run_once():
                 pass
+        except ConnectionError:  # the worker has closed the connection while a child exited
+            pass
         except BaseException:
             traceback.print_exc()
         finally:
