@@ -22,7 +22,7 @@ from avtomatika.files.cleanup import Cleaner, Cleanup, CleanupRules
 from avtomatika.files.config import S3Config
 from avtomatika.orchestrator.file_cleanup import FileCleanup
 from avtomatika.schemas import wire
-from avtomatika.store import Store, Sweeper
+from avtomatika.store import NewJob, Store, Sweeper
 from avtomatika.store.cleanups import CleanupTimes, cleanup_message
 
 from ..support.object_storage import ObjectStorage
@@ -45,7 +45,8 @@ def start(initial_data: Any, actions: Any) -> None:
 
 @films.handler(is_end=True)
 def done(job_id: str, initial_data: Any) -> Any:
-    return {"film": f"s3://{initial_data['bucket']}/{job_id}/{job_id}.1.0/1-0a1b2c3d/film.mp4"}
+    owner = initial_data.get("of", job_id)
+    return {"film": f"s3://{initial_data['bucket']}/{owner}/{owner}.1.0/1-0a1b2c3d/film.mp4"}
 
 
 class House:
@@ -123,6 +124,31 @@ def test_with_the_job_everything_goes(house: House) -> None:
     house.job_with_files()
 
     house.turn_until(house.cleaning(CleanupRules(Cleanup.DELETE)), lambda: not house.names())
+
+
+@pytest.mark.parametrize(("rules", "left"), [(INTERMEDIATE, ["film.mp4"]), (CleanupRules(Cleanup.DELETE), [])])
+def test_files_of_a_failed_job_stay_as_long_as_a_retry_uses_them(
+    house: House, rules: CleanupRules, left: list[str]
+) -> None:
+    failed, store = house.job_with_files(waits=True), house.stage.store
+    data = {"bucket": house.bucket, "of": failed}
+    retry = NewJob(plan=films.plan, client="me", initial_data=data, retry_of=failed, origins=[failed])
+    retry_id = store.create(retry).job_id
+    orchestrator, cleaning = house.stage.orchestrator(), house.cleaning(rules)
+
+    house.publish(wire.Cleanup(failed, wire.UNFINISHED))
+    for _ in range(3):
+        cleaning.run_once()
+    kept = house.names()
+    while (job := store.load(retry_id)) is None or not job.status.is_final:
+        orchestrator.run_once()
+    if not left:  # with the last job that uses them
+        with redis.Redis.from_url(house.stage.url) as client:
+            client.delete(f"{{avt.g0}}:job:{retry_id}")
+    house.publish(wire.Cleanup(failed, wire.UNFINISHED))
+    house.turn_until(cleaning, lambda: house.names() == left)
+
+    assert kept == ["film.mp4", "scene.mp4"]
 
 
 def test_an_unsigned_clean_up_removes_nothing(house: House) -> None:

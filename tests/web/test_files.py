@@ -136,6 +136,19 @@ def test_a_file_is_fetched_where_it_lies_by_its_name_or_the_end_of_it(
         assert response.headers["Referrer-Policy"] == "no-referrer"
 
 
+def test_a_retry_has_the_files_of_the_job_that_it_continues(
+    alice: FlaskClient, cloud: ObjectStorage, bucket: str, store: Store
+) -> None:
+    job_id = created_id(alice)
+    full = sent(cloud, bucket, job_id, "a.txt", "content")
+    store.signal(store.load(job_id), "cancel", by="alice")  # at once: no orchestrator serves its plan
+    retry_id = alice.post(f"/api/v1/jobs/{job_id}/retry").json["job_id"]
+
+    for asked in ("a.txt", full):
+        assert fetched(alice.get(f"/api/v1/jobs/{retry_id}/files/{asked}")).text == "content"
+    problem(alice.get(f"/api/v1/jobs/{created_id(alice)}/files/a.txt"), 404, "not_found")
+
+
 def test_of_several_files_of_one_name_it_is_the_one_that_the_job_names(
     alice: FlaskClient, cloud: ObjectStorage, bucket: str, move: Callable[..., Any]
 ) -> None:

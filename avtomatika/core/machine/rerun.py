@@ -1,4 +1,4 @@
-"""Where a job continues another one: at a point of its history, with the data as they were there. Pure."""
+"""Where a rerun or a fork of a job starts: at a point of its history, with the data as they were there. Pure."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import field, replace
