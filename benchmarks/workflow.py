@@ -5,7 +5,7 @@
 Prints CPU milliseconds a job for each process, the server's commands a job, and the rate. Jobs are created straight in
 the store, as the web process does it, while orchestrator and worker are already running. --with-celery runs Celery's
 chain of three, with its Redis result backend and a solo worker, in the same minutes: rounds of both take turns. Either
-worker takes up to 100 tasks at a time. --clients compares jobs of one client, whose tasks are taken in their order, with
+worker takes up to 100 tasks at a time. --clients compares jobs of one client, whose tasks are taken in order, with
 those of several, which take turns.
 """
 

@@ -251,7 +251,9 @@ def test_a_message_with_an_unreadable_header_has_no_key_and_no_limits(bench: Ben
         {"key": "{", "limits": ["]"]},
     ):
         bench.publish("odd", headers={"x-flow": header})
-    bench.redis.xadd(flow.router.keys.stream("tasks", 0), {"foreign": "entry"})
+    bench.redis.xadd(flow.router.keys.stream("tasks", 0), {"foreign": "entry", "o": "no id", "g": "a\0b"})
+    bench.redis.hset(flow.router.keys.flow_weights, mapping={"": "none", "5": "0"})
+    bench.redis.hset(flow.router.keys.flow_limits, "]", "no JSON")
     bench.publish('"x-flow":{"key":"body"}', content_type="text/plain", content_encoding="utf-8")
     reading = bench.read(prefetch=10)
     for message in reading.wait_for(6):

@@ -128,8 +128,8 @@ local function next_in_turn(room)
       return nil
     end
     local ready = members(room.base .. 'ready', turn[1], 2)
-    local found = {key = turn[1], start = turn[2], ready = ready[1], is_only = not ready[2]}
-    found.names = string.match(found.ready, '^[^%z]*%z[^%z]*%z(.*)$')
+    local found = {key = turn[1], start = turn[2], ready = ready[1] or '', is_only = not ready[2]}
+    found.names = string.match(found.ready, '^[^%z]*%z[^%z]*%z(.*)$') or ''
     found.limits = limits_of(found.names)
     found.member, found.following = unpack(members(room.base .. 'waiting', found.key .. '\0' .. found.names, 2))
     local limit, at = full_one(room, found.limits)
@@ -163,7 +163,8 @@ end
 
 local function weight_of(room, key)
   if not uses.weights then return 1 end
-  return tonumber(redis.call('HGET', room.prefix .. 'flow:weights', key) or 1)
+  local weight = tonumber(redis.call('HGET', room.prefix .. 'flow:weights', key) or 1)
+  return weight and weight > 0 and weight or 1
 end
 
 -- Finds out which limits there are, and lets groups take turns whose limit has a token again.

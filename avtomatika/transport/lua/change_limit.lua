@@ -19,7 +19,7 @@ local function has_limit(queue, fields)
   local _, limits = flow_of(payload or '')
   local found = ARGV[1] == 'skill:' .. queue
   for _, limit in ipairs(limits_of(limits)) do found = found or limit.name == ARGV[1] end
-  return found, string.match(groups or '', '%S*$')
+  return found, string.match(groups or '', '[^%s%z\1]*$')
 end
 
 -- Gives slots of the limit to the messages that run already, up to 1000 of each priority.

@@ -33,7 +33,8 @@ local function add_waiting(room, level, entries)
   for index, entry in ipairs(entries) do
     local payload, names, _, _, origin = read_fields(entry[2])
     local key, limits = flow_of(payload or '')
-    local ms, seq = string.match(origin or entry[1], '^(%d+)%-(%d+)$')
+    local ms, seq = string.match(origin or '', '^(%d+)%-(%d+)$')
+    if not ms then ms, seq = string.match(entry[1], '^(%d+)%-(%d+)$') end
     local place = string.format('%014.0f%06.0f', math.max(ms - level * aging, 0), seq)
     local name = key .. '\0' .. limits
     local group = groups[name]
@@ -45,7 +46,7 @@ local function add_waiting(room, level, entries)
       group.first = place
     end
     rows[#rows + 1], ids[index] = 0, entry[1]
-    rows[#rows + 1] = table.concat({key, limits, place, level, entry[1], string.match(names or '', '%S*$')}, '\0')
+    rows[#rows + 1] = table.concat({key, limits, place, level, entry[1], string.match(names or '', '[^%s%z\1]*$')}, '\0')
     left.messages, left.bytes = left.messages - 1, left.bytes - #(payload or '')
   end
   expect('hash', room.base .. 'held')
