@@ -54,6 +54,7 @@ def test_a_new_job_is_shown(alice: FlaskClient) -> None:
         "priority": 3,
         "labels": {"team": "blue"},
         "retry_of": None,
+        "unique_key": None,
         "fork_of": None,
         "tries": 1,
         "scheduled_at": None,
