@@ -321,3 +321,26 @@ def test_a_file_that_has_not_changed_for_long_takes_effect_when_it_is_first_seen
     clock.now = 60.0
 
     assert clients.identify("token-number-two-2").name == "b"
+
+
+def test_the_weights_are_those_of_the_clients_that_have_one(write: Callable[[str], Path], clock: Clock) -> None:
+    path = write('[a]\ntoken = "token-of-a-in-tests"\nweight = 2\n[b]\ntoken = "token-of-b-in-tests"\n')
+    clients = Clients(path=path, clock=clock)
+    first = clients.weights
+    write('[a]\ntoken = "token-of-a-in-tests"\nweight = 0.5\n[b]\ntoken = "token-of-b-in-tests"\n')
+    pass_time(clients, clock, 2)
+
+    assert (first, clients.weights) == ({"a": 2}, {"a": 0.5})
+
+
+def test_without_a_file_there_are_no_weights(tmp_path: Path) -> None:
+    assert Clients(path=tmp_path / "clients.toml").weights is None
+    assert Clients().weights is None
+
+
+@pytest.mark.parametrize("weight", ["0", "-1", "101", "true", "'2'"])
+def test_an_invalid_weight_is_refused(write: Callable[[str], Path], weight: str) -> None:
+    path = write(f'[a]\ntoken = "token-of-a-in-tests"\nweight = {weight}\n')
+
+    with pytest.raises(SettingsError, match=r"weight.*a number from 0\.01 to 100"):
+        Clients(path=path)
