@@ -17,10 +17,7 @@ _COLUMNS = ("kind", "name", "running", "concurrency", "rate", "waiting", "paused
 @click.group("limits")
 @api_options
 def command() -> None:
-    """List, set, remove, pause and resume limits of tasks.
-
-    KIND is skill, blueprint, client or key.
-    """
+    """List, set, remove, pause and resume limits of tasks."""
 
 
 def _limit(function: Callable[..., Any]) -> Callable[..., Any]:

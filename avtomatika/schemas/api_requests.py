@@ -64,6 +64,10 @@ class Strict(Schema):
     error_messages = _STRICT_MESSAGES
 
 
+def _key(text: str) -> fields.String:
+    return fields.String(**OPTIONAL, validate=check_label_value, metadata=about(text, **LABEL_VALUES))
+
+
 class _RequestSchema(Strict):
     """The common part of requests for jobs and single tasks."""
 
@@ -71,16 +75,8 @@ class _RequestSchema(Strict):
     dispatch_timeout = Seconds(**OPTIONAL)
     execution_timeout = Seconds(**OPTIONAL, metadata=about("time limit of the whole job, in seconds"))
     priority = Whole(load_default=0, validate=_PRIORITIES, error_messages={"invalid": "must be a whole number, 0 to 9"})
-    fairness_key = fields.String(
-        **OPTIONAL,
-        validate=check_label_value,
-        metadata=about("tasks of different keys take turns; by default those of different clients", **LABEL_VALUES),
-    )
-    unique_key = fields.String(
-        **OPTIONAL,
-        validate=check_label_value,
-        metadata=about("only one of the client's jobs with this key runs at a time", **LABEL_VALUES),
-    )
+    fairness_key = _key("tasks of different keys take turns; by default those of different clients")
+    unique_key = _key("only one of the client's jobs with this key runs at a time")
     on_conflict = fields.String(
         **OPTIONAL,
         validate=OneOf(ON_CONFLICT),

@@ -55,13 +55,6 @@ _JOB = {
 }
 _PLAN: dict[str, Source] = {"name": "blueprint", "plan": "plan_hash", "url": creation_path}
 _MESSAGE = {**_of("letter", "id", "queue", "routing_key", "priority", "deliveries"), "at": "letter.at_ms"}
-_LIMIT: dict[str, Source] = {
-    "kind": lambda limit: limit.name.partition(":")[0],
-    "name": lambda limit: limit.name.partition(":")[2],
-    "rate": lambda limit: limit.rate and str(RateLimit(limit.rate, limit.per_ms // 1000)),
-    "jobs": lambda limit: [*map(job_of, limit.holders)],
-    "paused_at": "paused_at_ms",
-}
 #: The sources of fields, by type, where they differ from the names of the fields.
 _SOURCES: dict[type, Mapping[str, Source]] = {
     answers.JobSummary: _JOB,
@@ -86,7 +79,12 @@ _SOURCES: dict[type, Mapping[str, Source]] = {
         **{"definition": lambda view: view["record"].schedule.given(), "last_at": "record.last_ms"},
         "waiting": lambda view: len(view["record"].waiting),
     },
-    server_answers.LimitInfo: _LIMIT,
+    server_answers.LimitInfo: {
+        "kind": lambda limit: limit.name.partition(":")[0],
+        "name": lambda limit: limit.name.partition(":")[2],
+        "rate": lambda limit: limit.rate and str(RateLimit(limit.rate, limit.per_ms // 1000)),
+        **{"jobs": lambda limit: [*map(job_of, limit.holders)], "paused_at": "paused_at_ms"},
+    },
     server_answers.Finding: {"kind": lambda found: found.kind or found.subject, "finding": "text"},
     server_answers.Figures: {"workers": "workers_by_status", "versions": "all_versions"},
 }

@@ -107,13 +107,10 @@ class Limits:
 
     @server_errors()
     def _set(self, name: str, values: LimitValues, source: str) -> None:
-        self._flow.set_limit(name, **_sent(values), source=source)
+        sent: dict[str, Any] = {"concurrency": None, "rate": None, **values.on_wire()}
+        self._flow.set_limit(name, **sent, source=source)
 
 
 def limit_values(limit: Limit) -> LimitValues:
     """Return the values of a limit on the server."""
     return LimitValues(limit.concurrency, RateLimit(limit.rate, limit.per_ms // 1000) if limit.rate else None)
-
-
-def _sent(values: LimitValues) -> dict[str, Any]:
-    return {"concurrency": None, "rate": None, **values.on_wire()}

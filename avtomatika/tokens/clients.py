@@ -133,8 +133,8 @@ def _add(name: str, section: Any, known: _Known) -> None:
     require(plan is None or isinstance(plan, str), name, "plan", plan, "text")
     is_count = attempts is None or (type(attempts) is int and attempts >= 0)
     require(is_count, name, "monthly_attempts", attempts, "a whole number from 0")
-    is_weight = type(weight) in (int, float) and 0.01 <= weight <= 100
-    require(is_weight, name, "weight", weight, "a number from 0.01 to 100")
+    is_weight = type(weight) in (int, float)
+    require(is_weight and 0.01 <= weight <= 100, name, "weight", weight, "a number from 0.01 to 100")
     for other in (known[token_hash] for token_hash in hashes if token_hash in known):
         raise SettingsError(f"[{name}] has the same token as {other.name!r}")  # else jobs would belong to either
     if any(other.name == name for other in known.values()):

@@ -10,7 +10,6 @@ from .reason import Explanation, Reason, count, counted, span
 
 #: A worker without a heartbeat for this time is not counted; the public SDK sends one every 15 s.
 _SILENT_AFTER_MS = 20_000
-_ENDINGS = {1: "st", 2: "nd", 3: "rd"}
 #: Maximum number of unfit workers that are named.
 _SHOWN_UNFIT = 3
 
@@ -85,8 +84,8 @@ class TaskExplanation(Explanation):
             return self.paused_by("limit_paused", f"The {subject}", limit.paused_ms, limit.paused_by, limit=limit.name)
         values, seconds = limit.values, (before + 1) * limit.seconds_each
         parts = [f"{limit.running} of {values.concurrency} running" if values.concurrency else ""]
-        digit = 0 if (before + 1) // 10 % 10 == 1 else (before + 1) % 10
-        parts += [f"at most {values.rate}" if values.rate else "", f"{before + 1}{_ENDINGS.get(digit, 'th')} in line"]
+        ending = {1: "st", 2: "nd", 3: "rd"}.get(0 if (before + 1) // 10 % 10 == 1 else (before + 1) % 10, "th")
+        parts += [f"at most {values.rate}" if values.rate else "", f"{before + 1}{ending} in line"]
         parts += [f"about {span(max(round(1000 * seconds), 1000))}" if seconds else ""]
         text = f"It waits for the limit of the {subject}: {', '.join(filter(None, parts))}."
         facts = {"limit": limit.name, **values.on_wire(), "running": limit.running, "before": before}

@@ -25,8 +25,8 @@ from avtomatika.core.texts import MAX_TRACEBACK, shortened
 from avtomatika.errors import InvalidInputError
 
 from . import children, fan_out, signals, waits
-from .limits import limit_problem
 from .moves import break_off, drop_branches, end, enter_state, error
+from .placement import limit_problem
 from .tasks import given, new_task, open_task, retry_of
 from .timers import handler_timer
 

@@ -8,19 +8,20 @@ the task, and it is not checked again.
 """
 
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import replace
 from enum import Enum
 from typing import assert_never
 
 from avtomatika.core.events import PlaceTask
-from avtomatika.core.job import HistoryEntry, Job, Task
+from avtomatika.core.job import HistoryEntry, Job, Json, Task
 from avtomatika.core.placement.cached_files import digests_in
 from avtomatika.core.placement.selection import Candidate, Needs, NoCandidate, choose, nearest
 from avtomatika.core.plan import Plan
 from avtomatika.core.step import Outgoing, SendEvent, SendTask, Step
+from avtomatika.errors import InvalidRequestError
 
-from .limits import limits_of
-from .moves import ignore
+from .moves import error, ignore
 from .timers import dispatch_timer, timers_of_task
 
 #: Seconds between checks.
@@ -48,6 +49,27 @@ def send(plan: Plan, job: Job, task: Task) -> tuple[Outgoing, ...]:
     if task.needs is None or (task.needs.is_preference and task.attempt > 1):
         return (SendTask(task, limits_of(plan, job, task)),)
     return (_next(plan, job, task, PlaceTask(job.id, task.id, task.attempt)),)
+
+
+def limits_of(plan: Plan, job: Job, task: Task) -> tuple[Json, ...]:
+    """Return the limits of *task*: name and values of each."""
+    found: list[Json] = []
+    for key, values in plan.states[task.state].limits if task.state in plan.states else ():
+        with suppress(InvalidRequestError):  # of a retry: code deployed since may read data that the job does not have
+            found.append([f"key:{key.render(vars(job))}", values.on_wire()])
+    if job.fan_out is not None and job.fan_out.max_concurrency is not None:
+        found.append([f"fan-out:{task.group}", {"concurrency": job.fan_out.max_concurrency}])
+    return tuple(found)
+
+
+def limit_problem(plan: Plan, job: Job) -> dict[str, Json] | None:
+    """Return the error of a job without the data that the limits of its state read."""
+    try:
+        for key, _ in plan.states[str(job.current_state)].limits:
+            key.render(vars(job))
+    except InvalidRequestError as problem:
+        return error("INVALID_LIMIT_KEY", f"the limit of the tasks of state {job.current_state!r}: {problem}")
+    return None
 
 
 def look(
