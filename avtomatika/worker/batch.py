@@ -145,13 +145,13 @@ class BatchCollector:
         self._thread: Thread | None = None
         self._closing = False
 
-    def add(self, execution: TaskExecution) -> None:
-        task, skill = execution.task, execution.skill
-        is_alone = task.attempt >= ALONE_FROM_ATTEMPT
-        key, wait_seconds = (task.task_id, 0) if is_alone else (skill.name, skill.max_wait_seconds)
+    def add(self, executions: Sequence[TaskExecution]) -> None:
         with self._changed:
-            self._waiting.setdefault(key, deque()).append((monotonic() + wait_seconds, execution))
-            if self._thread is None:
+            for each in executions:
+                is_alone = each.task.attempt >= ALONE_FROM_ATTEMPT
+                key, wait = (each.task.task_id, 0) if is_alone else (each.skill.name, each.skill.max_wait_seconds)
+                self._waiting.setdefault(key, deque()).append((monotonic() + wait, each))
+            if self._thread is None and executions:
                 self._thread = Thread(target=self._serve, name="batches", daemon=True)
                 self._thread.start()
             self._changed.notify()

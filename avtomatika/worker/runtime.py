@@ -142,12 +142,13 @@ class Runtime:
 
     def start(self, admitted: Iterable[TaskExecution]) -> None:
         """Start admitted executions, those of batches once the batch is complete."""
-        others: list[Call] = []
+        batched, others = list[TaskExecution](), list[Call]()
         for each in admitted:
             if each.skill.batch is None or each.is_isolated:
                 others.append(each if each.skill.batch is None else Batch([each]))
             else:
-                self._collector.add(each)
+                batched.append(each)
+        self._collector.add(batched)
         self._start(others)
 
     def _start(self, calls: Iterable[Call]) -> None:

@@ -431,8 +431,7 @@ def test_a_killed_worker_costs_no_task_of_its_batches(
 
     assert [result.data["n"] for result in office.results(32)] == list(range(32))
     assert office.depth("work") == 0
-    sizes = [int(line.split()[0]) for line in runs.read_text().splitlines()]
-    assert max(sizes) == 8
+    assert len({line.split()[1] for line in runs.read_text().splitlines()}) == 32
 
 
 def test_a_stopped_worker_requeues_what_it_collects(
@@ -461,11 +460,9 @@ def test_tasks_arrive_in_batches_over_both_links(
         first = api.send_task("work", {"n": 0, **params})["job_id"]
         wait_until_begun(gate)
         others = api.send_tasks("work", [{"n": n, **params} for n in range(1, 15)])["job_ids"]
-        sleep(1)  # the link fetches more while the first runs
+        wait_until(lambda: "work" in [each["name"] for each in api.queues() if each["held"] == 8], 60, "7 are fetched")
         gate.touch()
         ended = [api.wait(job_id, timeout=60) for job_id in [first, *others]]
 
     assert [job["result"] for job in ended] == [{"n": n} for n in range(15)]
-    sizes = sorted(int(line.split()[0]) for line in runs.read_text().splitlines())
-    assert set(sizes) == {1, 7} or address != redis_url
-    assert sizes[-1] > 1
+    assert "7" in [line.split()[0] for line in runs.read_text().splitlines()]
