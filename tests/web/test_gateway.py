@@ -113,12 +113,8 @@ class FakeWorker:
         self.client.environ_base |= {"HTTP_X_WORKER_ID": worker_id, "HTTP_X_WORKER_TOKEN": token}
 
     def register(self, **more: Any) -> Any:
-        body = {
-            **more,
-            "worker_id": self.id,
-            "worker_type": "t",
-            "supported_skills": [{"name": "encode", "type": "encode"}],
-        }
+        skills = [{"name": "encode", "type": "encode"}]
+        body = {"supported_skills": skills, **more, "worker_id": self.id, "worker_type": "t"}
         return self.client.post("/_worker/workers/register", json=body)
 
     def beat(self, *tasks: str, **more: Any) -> Any:
@@ -334,6 +330,24 @@ def test_a_worker_is_known_for_the_skills_that_it_may_do(app: Flask, one: FakeWo
 
     assert store.registry.skills("deaf") == ()
     assert store.registry.skills("one") == ("encode",)
+
+
+def test_the_limit_of_a_skill_holds_for_workers_over_http(
+    one: FakeWorker, two: FakeWorker, store: Store, alice: FlaskClient, move: Move
+) -> None:
+    for worker in (one, two):
+        worker.register(supported_skills=[{"name": "encode", "type": "encode", "concurrency": 1, "rate": "900/s"}])
+    for _ in range(2):
+        created_id(alice)
+        move(*TO_ENCODE)
+
+    first, none = one.poll(), two.poll(timeout=0.5)
+    limit = store.limits.find("skill:encode")
+    assert one.answer(first.json).status_code == 200
+    second = two.poll()
+
+    assert (first.status_code, none.status_code, second.status_code) == (200, 204, 200)
+    assert (limit.source, limit.concurrency, limit.rate, limit.running) == ("worker", 1, 900, 1)
 
 
 def test_of_many_polls_each_gets_one_task_and_no_task_goes_twice(app: Flask, alice: FlaskClient, move: Move) -> None:
