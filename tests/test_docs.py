@@ -57,7 +57,7 @@ pytestmark = pytest.mark.docs
 
 README = ROOT / "README.md"
 CONTRIBUTING = ROOT / "CONTRIBUTING.md"
-COMPARISON = ROOT / "docs" / "comparison.md"
+COMPARISON, TUTORIAL = (ROOT / "docs" / f"{name}.md" for name in ("comparison", "tutorial"))
 ARCHITECTURE, BLUEPRINTS, WORKERS, FILES, HTTP, OPERATIONS, CELERY, SCHEDULES, QUICKSTART, GUARANTEES, LIMITS = (
     ROOT / "docs" / f"{name}.md"
     for name in (
@@ -165,6 +165,12 @@ def test_the_first_task_and_the_first_workflow_of_the_readme_say_what_is_shown(t
 
     for up in _running(tmp_path, options=shlex.split(serve.text)[2:]):
         check_what_is_said(up, README)
+
+
+def test_the_tutorial_runs_in_memory_and_on_a_server(tmp_path: Path) -> None:
+    save_files(TUTORIAL, tmp_path)
+    for up in _running(tmp_path):
+        check_what_is_said(up, TUTORIAL)
 
 
 def test_the_questions_of_the_quickstart_are_answered(shop: Up) -> None:

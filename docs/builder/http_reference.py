@@ -67,7 +67,7 @@ def _responses(responses: Json) -> Iterator[str]:
     for status, response in responses.items():
         if status < "300":
             yield from _body(f"Response {status}", response)
-    errors = [status for status in sorted(responses) if status >= "300"]
+    errors = [status for status in sorted(responses) if "300" <= status <= "599"]
     yield f"Other responses: {', '.join(errors)}\n"
 
 
