@@ -9,6 +9,7 @@ import redis
 
 from avtomatika import Blueprint, broker
 from avtomatika.core.events import (
+    CancelChildren,
     ChildEnded,
     ChildQuarantined,
     DeadLetter,
@@ -23,6 +24,7 @@ from avtomatika.core.events import (
     RetryHandler,
     RetryTask,
     Signal,
+    SignalReceived,
     Start,
     TaskTimeout,
     TimeReached,
@@ -115,6 +117,8 @@ FORGED: dict[str, tuple[Callable[[str, str], Event], str]] = {
     "next branches": (lambda job_id, task_id: NextBranches(job_id, step=1, sent=0), "_branches"),
     "time": (lambda job_id, task_id: TimeReached(job_id, f"{job_id}.1"), "_timer"),
     "approval": (lambda job_id, task_id: Decision(job_id, f"{job_id}.1", "approved", by="w"), "_approval"),
+    "received": (lambda job_id, task_id: SignalReceived(job_id, "5a1f"), "_signal"),
+    "cancel children": (lambda job_id, task_id: CancelChildren(job_id, step=1, first=1, last=9), "_branches"),
     "deadline": (lambda job_id, task_id: DeadlineExceeded(job_id), "_timer"),
     "child": (lambda job_id, task_id: ChildEnded(job_id, f"{job_id}-1", "finished"), "_child"),
     "child in quarantine": (lambda job_id, task_id: ChildQuarantined(job_id, f"{job_id}-1", 1, {}), "_child"),
