@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from avtomatika.transport import Place, Queued, Unacked
 
 from .conftest import Bench
@@ -50,3 +52,46 @@ def test_a_waiting_message_is_found_with_its_place(bench: Bench, flow: Flow) -> 
     assert waiting.by_key == {"a": 3, "b": 4} or waiting.by_key == {"a": 4, "b": 3}
     ready = [places["a1"], places["b2"]]
     assert all(isinstance(place, Place) and place.limit is None for place in ready)
+
+
+def test_limits_are_listed_by_name_with_their_values(flow: Flow) -> None:
+    flow.control.set_limit("skill:b", concurrency=2, rate=None, source="file")
+    flow.control.set_limit("client:a", concurrency=None, rate=100, per_ms=60_000)
+    flow.control.pause("client:a", "ops")
+    flow.control.pause("client:a", "others")
+    flow.control.set_limit("client:a", concurrency=5, rate=None)
+    rate, skill = flow.control.limits()
+    [named] = flow.control.limits(["client:none"])
+
+    assert (rate.name, rate.concurrency, rate.rate, rate.paused_by) == ("client:a", 5, None, "ops")
+    assert (skill.name, skill.concurrency, skill.source, skill.paused_by) == ("skill:b", 2, "file", None)
+    assert (named.concurrency, named.running, named.waiting) == (None, 0, 0)
+    assert flow.control.limits([]) == []
+    assert flow.control.remove_limit("client:a")
+    assert [limit.paused_by for limit in flow.control.limits()] == ["ops", None]
+    assert (flow.control.resume("client:a"), flow.control.resume("client:a")) == (True, False)
+    assert (flow.control.remove_limit("skill:b"), flow.control.remove_limit("skill:b")) == (True, False)
+    assert flow.control.limits() == []
+
+
+@pytest.mark.parametrize("name", ["", "a\0b", "a\1b"])
+def test_names_that_keys_cannot_contain_are_refused(flow: Flow, name: str) -> None:
+    with pytest.raises(ValueError, match="not the name of a limit"):
+        flow.control.pause(name, "ops")
+
+
+def test_values_below_one_and_weights_of_zero_are_refused(flow: Flow) -> None:
+    with pytest.raises(ValueError, match="limit 'a': 0 is not a number from 1 on"):
+        flow.control.set_limit("a", concurrency=0, rate=None)
+    with pytest.raises(ValueError, match="weights must be above 0"):
+        flow.control.set_weights({"a": 0})
+
+
+def test_weights_are_replaced_as_a_whole(bench: Bench, flow: Flow) -> None:
+    flow.control.set_weights({"a": 2, "b": 3})
+    flow.control.set_weights({"c": 1.5})
+    kept = bench.redis.hgetall(flow.router.keys.flow_weights)
+    flow.control.set_weights({})
+
+    assert kept == {"c": "1.5"}
+    assert not bench.redis.exists(flow.router.keys.flow_weights)
