@@ -262,8 +262,11 @@ class _ReplaySimulation(Simulation):
         return decided["decision"], decided.get("data")
 
     def _signal_data(self, job: Job, wait: WaitRecord) -> Any:
-        recorded = self._taken[job.id]
-        return recorded.pop(0)["data"] if recorded and recorded[0]["state"] == wait.state else NEVER_TAKEN
+        recorded = self._taken[self._recorded_ids.get(job.id, job.id)]
+        if recorded and recorded[0]["state"] == wait.state:
+            return recorded.pop(0)["data"]
+        self._is_stuck = True
+        return NEVER_TAKEN
 
     def _may_jump(self, due_ms: float) -> bool:
         return not self._is_stuck if self._is_restart else due_ms <= self._recording.duration_ms + _SLACK_MS
