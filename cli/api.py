@@ -76,9 +76,9 @@ def creation_url(api: Client, blueprint: str) -> str:
     return str(urls[blueprint])
 
 
-def connected(ctx: click.Context) -> Client:
-    """Return a client for the ``--url`` of this command, else for the ``up`` that runs in this folder, else for the
-    servers of the environment or the one of this folder. It is closed when the command ends."""
+def connected(ctx: click.Context, kind: type[Any] = Client) -> Any:
+    """Return a *kind* of client for the ``--url`` of this command, else for the ``up`` that runs in this folder, else
+    for the servers of the environment or the one of this folder. A Client is closed when the command ends."""
     url, token = ctx.meta.get(_key("url")), ctx.meta.get(_key("token"))
     if url is not None and not token and Address(url).is_web:
         raise SettingsError("CLIENT_TOKEN is not set, and --token was not given")
@@ -86,8 +86,9 @@ def connected(ctx: click.Context) -> Client:
         url, token = str(here["url"]), token or secret("client_token")
     if uses_server(ctx):
         join_local()
-    client = Client.from_environment(token) if url is None else Client(url, token)
-    ctx.call_on_close(client.close)
+    client = kind.from_environment(token) if url is None else kind(url, token)
+    if kind is Client:
+        ctx.call_on_close(client.close)
     return client
 
 

@@ -43,6 +43,7 @@ _COMMANDS = {
     "limits": "List, set, remove, pause and resume limits of tasks.",
     "schedules": "List, add, run, pause and backfill schedules.",
     "workers": "List, drain and revoke workers.",
+    "mcp": "Serve workflows and jobs as tools for agents.",
     "status": "Show what happens now, and what is wrong.",
     "top": "Show queues, workers and slow jobs, live.",
     "tokens": "Generate, hash and check tokens of workers and clients.",

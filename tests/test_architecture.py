@@ -46,6 +46,7 @@ MAY_IMPORT = {
         "errors",
     },
     "job_server": {"archive", "store", "broker", "files", "loading", "settings", "tokens", "core", "errors"},
+    "mcp": {"client", "core", "errors"},
     "broker": {"transport", "schemas", "core", "errors"},
     "archive": {"store", "core", "errors"},
     "store": {"transport", "tracing", "schemas", "core", "errors"},
@@ -102,6 +103,7 @@ ONLY_IN = {
     "cronsim": {"core"},
     "itsdangerous": {"web"},
     "opentelemetry": {"tracing"},
+    "mcp": {"mcp"},
 }
 #: The only places that may read Settings.
 COMPOSITION_ROOTS = (

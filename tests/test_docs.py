@@ -57,7 +57,7 @@ pytestmark = pytest.mark.docs
 
 README = ROOT / "README.md"
 CONTRIBUTING = ROOT / "CONTRIBUTING.md"
-COMPARISON, TUTORIAL = (ROOT / "docs" / f"{name}.md" for name in ("comparison", "tutorial"))
+COMPARISON, TUTORIAL, AGENTS = (ROOT / "docs" / f"{name}.md" for name in ("comparison", "tutorial", "agents"))
 ARCHITECTURE, BLUEPRINTS, WORKERS, FILES, HTTP, OPERATIONS, CELERY, SCHEDULES, QUICKSTART, GUARANTEES, LIMITS = (
     ROOT / "docs" / f"{name}.md"
     for name in (
@@ -221,6 +221,15 @@ def test_the_commands_of_the_guide_to_limits_run_beside_its_file_and_its_code(tm
             **dict.fromkeys(("skill:encode", "blueprint:bank", "client:acme", "key:acct-7"), "file"),
             **{"skill:encode2": "api", "skill:move": "worker"},
         }
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(400)
+def test_an_agent_asks_a_person(tmp_path: Path) -> None:
+    pytest.importorskip("mcp", reason="the extra mcp is not installed")
+    save_files(AGENTS, tmp_path)
+    for up in _running(tmp_path):
+        check_what_is_said(up, AGENTS)
 
 
 @pytest.mark.faults

@@ -170,7 +170,7 @@ def queue_name(blueprint: str, plan_hash: str, short: str | None = None) -> str:
 class Plan:
     """A compiled blueprint; ``plan_hash`` is a hash of everything that affects routing (8 hex digits).
 
-    ``input`` and ``output`` are the types of ``initial_data`` and of the result, for ``value_types``.
+    ``input`` and ``output`` are types of ``initial_data`` and result; ``description`` is the first handler's docstring.
     """
 
     blueprint: str
@@ -188,6 +188,7 @@ class Plan:
     on_conflict: str | None = None
     input: Any = field(default=None, compare=False)
     output: Any = field(default=None, compare=False)
+    description: str | None = field(default=None, compare=False)
 
     @property
     def main_queue(self) -> str:

@@ -11,6 +11,7 @@ from marshmallow import Schema, fields
 from avtomatika.core.job import job_of
 from avtomatika.core.plan import Plan
 from avtomatika.core.rate_limit import RateLimit
+from avtomatika.core.value_types import object_type
 
 from . import answers, server_answers
 from .api_fields import Timestamp
@@ -54,6 +55,7 @@ _JOB = {
     **{"created_at": "job.created_ms", "updated_at": "job.updated_ms", "scheduled_at": "job.scheduled_ms"},
 }
 _PLAN: dict[str, Source] = {"name": "blueprint", "plan": "plan_hash", "url": creation_path}
+_PLAN["input_schema"] = lambda plan: None if plan.input is None else object_type(plan.input).schema
 _MESSAGE = {**_of("letter", "id", "queue", "routing_key", "priority", "deliveries"), "at": "letter.at_ms"}
 #: The sources of fields, by type, where they differ from the names of the fields.
 _SOURCES: dict[type, Mapping[str, Source]] = {

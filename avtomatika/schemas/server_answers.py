@@ -15,6 +15,8 @@ class BlueprintSummary(TypedDict):
     url: Annotated[str | None, "the path for creating jobs; null without an endpoint"]
     start: str
     task_types: list[str]
+    description: Annotated[str | None, "docstring of the handler of the first state"]
+    input_schema: Annotated[dict[str, Any] | None, "JSON Schema of the initial data; null without an input type"]
 
 
 class Transition(TypedDict):

@@ -119,8 +119,9 @@ class Skill:
 
     @property
     def schema(self) -> Mapping[str, Json]:
-        """JSON schema of ``params``."""
-        return self.param_type.schema
+        """JSON schema of ``params``, with the docstring of the function."""
+        text = inspect.getdoc(self.function) if inspect.isroutine(self.function) else None
+        return {**self.param_type.schema, "description": text} if text else self.param_type.schema
 
     def arguments(self, context: TaskContext | AsyncTaskContext) -> dict[str, Any]:
         """Return the arguments for *function*. Raises InvalidInputError naming the invalid parameter."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from inspect import getdoc
 from typing import TYPE_CHECKING, TypeVar
 
 from avtomatika.core.blueprint.handler import Handler, line_of
@@ -47,6 +48,7 @@ def compile_blueprint(blueprint: Blueprint) -> Plan:
         on_conflict=blueprint.on_conflict,
         input=blueprint.input,
         output=blueprint.output,
+        description=getdoc(blueprint.handlers[start][0].function),
     )
 
 
