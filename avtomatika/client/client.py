@@ -19,7 +19,7 @@ import httpx
 
 from avtomatika.addresses import Address, Mode
 
-from . import job_lists, operations, operator_operations, streams
+from . import creation, job_lists, operations, operator_operations, streams
 from .endpoints import Endpoints
 from .http import LIMITS
 from .steps import Blocking, Held, Listing, Request, Sleep, Step, Steps, run, run_async
@@ -105,10 +105,10 @@ class _Connected:
         self._endpoints = endpoints
         self._http = self._http_class(limits=LIMITS)
 
-    submit = _method(operations.submit)
-    submit_many = _method(operations.submit_many)
-    send_task = _method(operations.send_task)
-    send_tasks = _method(operations.send_tasks)
+    submit = _method(creation.submit)
+    submit_many = _method(creation.submit_many)
+    send_task = _method(creation.send_task)
+    send_tasks = _method(creation.send_tasks)
     job = _method(operations.job)
     jobs = _listing(job_lists.jobs)
     count_jobs = _method(job_lists.count_jobs)

@@ -26,13 +26,8 @@ from avtomatika.core.names import JOB_ID, is_user_name
 from avtomatika.core.plan import Plan
 from avtomatika.errors import BlueprintError, InvalidRequestError, NotFoundError, SettingsError, UnavailableError
 from avtomatika.job_server import JobServer
-from avtomatika.schemas.api_requests import (
-    IDEMPOTENCY_KEY,
-    LARGEST_BATCH,
-    JobQuerySchema,
-    JobRequestSchema,
-    TaskRequestSchema,
-)
+from avtomatika.schemas.api_creation import LARGEST_BATCH, JobRequestSchema, TaskRequestSchema
+from avtomatika.schemas.api_requests import IDEMPOTENCY_KEY, JobQuerySchema
 from avtomatika.schemas.job_view import JobView
 from avtomatika.schemas.responses import creation_path, dump
 from avtomatika.settings import Settings

@@ -6,34 +6,21 @@ Validation is strict: no text for numbers, no unknown fields.
 import re
 from typing import Any
 
-from marshmallow import RAISE, Schema, ValidationError, fields, validates_schema
+from marshmallow import RAISE, Schema, fields
 from marshmallow.validate import Length, OneOf, Range, Regexp
-
-from avtomatika.core.job_request import ON_CONFLICT
-from avtomatika.core.plan import Plan
-from avtomatika.core.value_types import object_type
 
 from .answers import Job
 from .api_fields import (
-    LABEL_NAMES,
-    LABEL_VALUES,
     FutureTime,
     Seconds,
-    Whole,
     Words,
     about,
-    check_label_name,
-    check_label_value,
-    check_labels,
-    check_webhook_url,
 )
 
 #: Printable ASCII, because an error may show it.
 IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
 #: Longest time, in seconds, that a request may wait for a job to change; Heroku's router gives up at 30.
 LONGEST_WAIT_SECONDS = 25
-#: Maximum number of jobs in a batch.
-LARGEST_BATCH = 1000
 #: Maximum number of jobs or messages in a page.
 LARGEST_PAGE = 200
 #: Maximum length of a comment, which becomes part of the history.
@@ -47,12 +34,11 @@ MOST_TICKS = 1000
 
 #: Options of a field that may be missing or null.
 OPTIONAL: dict[str, Any] = {"load_default": None, "allow_none": True}
-_OBJECT_MESSAGES: dict[str, Any] = {"invalid": "must be a JSON object"}
+OBJECT_MESSAGES: dict[str, Any] = {"invalid": "must be a JSON object"}
 _STRICT_MESSAGES = {"unknown": "there is no such field", "type": "must be a JSON object"}
 #: Positions in a history, which is a list in the store.
 _PLACES = Range(0, 2**63 - 1)
-_TIME = {"type": "string", "format": "date-time"}
-_PRIORITIES = Range(0, 9, error="must be 0 to 9; higher is sooner")
+TIME = {"type": "string", "format": "date-time"}
 
 
 class Strict(Schema):
@@ -62,100 +48,6 @@ class Strict(Schema):
         unknown = RAISE
 
     error_messages = _STRICT_MESSAGES
-
-
-def _key(text: str) -> fields.String:
-    return fields.String(**OPTIONAL, validate=check_label_value, metadata=about(text, **LABEL_VALUES))
-
-
-class _RequestSchema(Strict):
-    """The common part of requests for jobs and single tasks."""
-
-    webhook_url = fields.String(**OPTIONAL, validate=[Length(max=2048), check_webhook_url], metadata={"format": "uri"})
-    dispatch_timeout = Seconds(**OPTIONAL)
-    execution_timeout = Seconds(**OPTIONAL, metadata=about("time limit of the whole job, in seconds"))
-    priority = Whole(load_default=0, validate=_PRIORITIES, error_messages={"invalid": "must be a whole number, 0 to 9"})
-    fairness_key = _key("tasks of different keys take turns; by default those of different clients")
-    unique_key = _key("only one of the client's jobs with this key runs at a time")
-    on_conflict = fields.String(
-        **OPTIONAL,
-        validate=OneOf(ON_CONFLICT),
-        metadata=about("if a job with the same unique_key has not ended, by default return_existing"),
-    )
-    labels = fields.Dict(
-        keys=fields.String(validate=check_label_name),
-        values=fields.String(validate=check_label_value, metadata=LABEL_VALUES),
-        validate=check_labels,
-        load_default=dict,
-        error_messages=_OBJECT_MESSAGES,
-        metadata=LABEL_NAMES,
-    )
-    delay = Seconds(**OPTIONAL, metadata=about("seconds until it starts"))
-    at_ms = FutureTime(data_key="at", **OPTIONAL, metadata=about("when it starts, with a time zone", **_TIME))
-
-    @validates_schema
-    def _check_start(self, data: dict[str, Any], **_: object) -> None:
-        if data.get("delay") is not None and data.get("at_ms") is not None:
-            raise ValidationError("give delay or at, not both", "at")
-
-
-class JobRequestSchema(_RequestSchema):
-    """A request for a job."""
-
-    initial_data = fields.Dict(
-        keys=fields.String(),
-        load_default=dict,
-        error_messages=_OBJECT_MESSAGES,
-        metadata=about("the input of the job, which handlers read"),
-    )
-    result_timeout = Seconds(**OPTIONAL)
-
-
-class TaskRequestSchema(_RequestSchema):
-    """A request for a single task."""
-
-    initial_data = fields.Dict(
-        data_key="params", keys=fields.String(), load_default=dict, error_messages=_OBJECT_MESSAGES
-    )
-    max_retries = Whole(
-        data_key="retries",
-        **OPTIONAL,
-        validate=Range(0, 1000),
-        metadata=about("maximum number of retries, by default `JOB_MAX_RETRIES`"),
-    )
-    result_timeout = Seconds(
-        data_key="time_limit", **OPTIONAL, metadata=about("seconds from the start of an attempt until its result")
-    )
-
-
-def _batch_of(schema: type[_RequestSchema], name: str, key: str) -> type[Strict]:
-    """Return the schema *name* of several requests under *key*: all jobs are created, or none."""
-    requests: fields.List[Any] = fields.List(
-        fields.Nested(schema),
-        required=True,
-        validate=Length(1, LARGEST_BATCH, error=f"must be 1 to {LARGEST_BATCH} {key}"),
-        error_messages={"invalid": f"must be a list of {key}", "required": "is missing"},
-    )
-    return type(name, (Strict,), {key: requests})
-
-
-TaskBatchSchema = _batch_of(TaskRequestSchema, "TaskBatchSchema", "tasks")
-BatchRequestSchema = _batch_of(JobRequestSchema, "BatchRequestSchema", "jobs")
-
-
-def request_schema(plan: Plan) -> type[JobRequestSchema]:
-    """Return the schema of a request for a job of *plan*. Its input type is documented here; the store checks it."""
-    if plan.input is None:
-        return JobRequestSchema
-    shown = {"description": f"the input of the blueprint {plan.blueprint}"} | dict(object_type(plan.input).schema)
-    initial_data = fields.Dict(keys=fields.String(), load_default=dict, error_messages=_OBJECT_MESSAGES, metadata=shown)
-    return type(f"{plan.blueprint}JobRequestSchema", (JobRequestSchema,), {"initial_data": initial_data})
-
-
-def batch_schema(plan: Plan, schema: type[JobRequestSchema]) -> type[Strict]:
-    """Return the schema of a request for several jobs of *plan*, each as in *schema*."""
-    name = f"{plan.blueprint}BatchRequestSchema"
-    return BatchRequestSchema if plan.input is None else _batch_of(schema, name, "jobs")
 
 
 class JobQuerySchema(Strict):
@@ -228,7 +120,7 @@ class ApprovalSchema(Strict):
     data = fields.Dict(
         keys=fields.String(),
         **OPTIONAL,
-        error_messages=_OBJECT_MESSAGES,
+        error_messages=OBJECT_MESSAGES,
         metadata=about("as in `waiting_for.form`, which is null if the approval asks for no data"),
     )
 
@@ -239,7 +131,7 @@ class SignalSchema(Strict):
     data = fields.Dict(
         keys=fields.String(),
         **OPTIONAL,
-        error_messages=_OBJECT_MESSAGES,
+        error_messages=OBJECT_MESSAGES,
         metadata=about("as in `waiting_for.form`, once the job waits for it"),
     )
     idempotency_key = fields.String(
@@ -313,6 +205,6 @@ class ScheduleQuerySchema(Strict):
 class BackfillSchema(Strict):
     """A range of ticks, both ends included, that ends in the past."""
 
-    from_ms = FutureTime(data_key="from", required=True, metadata=about("with a time zone", **_TIME))
-    to_ms = FutureTime(data_key="to", required=True, metadata=about("with a time zone", **_TIME))
+    from_ms = FutureTime(data_key="from", required=True, metadata=about("with a time zone", **TIME))
+    to_ms = FutureTime(data_key="to", required=True, metadata=about("with a time zone", **TIME))
     dry_run = fields.Boolean(load_default=False, metadata=about("only list the ticks"))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, Unpack, get
 
 if TYPE_CHECKING:
     from avtomatika.client import Client
-    from avtomatika.client.operations import TaskOptions
+    from avtomatika.client.creation import TaskOptions
     from avtomatika.client.tasks import TaskHandle
 
 P = ParamSpec("P")

@@ -10,13 +10,8 @@ from avtomatika.core.job_request import load_request
 from avtomatika.core.plan import Plan
 from avtomatika.errors import AvtomatikaError, BlueprintError, InvalidRequestError, NotFoundError
 from avtomatika.schemas.answers import SubmittedJob, SubmittedJobs
-from avtomatika.schemas.api_requests import (
-    IDEMPOTENCY_KEY,
-    LARGEST_BATCH,
-    JobRequestSchema,
-    batch_schema,
-    request_schema,
-)
+from avtomatika.schemas.api_creation import LARGEST_BATCH, JobRequestSchema, batch_schema, request_schema
+from avtomatika.schemas.api_requests import IDEMPOTENCY_KEY
 from avtomatika.schemas.responses import creation_path
 from avtomatika.store import CreatedJob, NewJob
 

@@ -8,7 +8,7 @@ from avtomatika.core.machine.single_task import PLAN
 from avtomatika.core.names import is_user_name
 from avtomatika.errors import InvalidRequestError
 from avtomatika.schemas.answers import SubmittedJob, SubmittedJobs
-from avtomatika.schemas.api_requests import TaskBatchSchema, TaskRequestSchema
+from avtomatika.schemas.api_creation import TaskBatchSchema, TaskRequestSchema
 from avtomatika.store import CreatedJob
 
 from ..routes import Routes

@@ -13,7 +13,7 @@ from avtomatika.core.names import is_user_name
 from avtomatika.core.plan import Plan
 from avtomatika.core.value_types import object_type
 from avtomatika.errors import InvalidRequestError, NotFoundError
-from avtomatika.schemas.api_requests import request_schema
+from avtomatika.schemas.api_creation import request_schema
 from avtomatika.schemas.responses import creation_path
 from avtomatika.store import SERVED_WITHIN_MS
 
