@@ -13,6 +13,7 @@ from .answers import Job
 from .api_fields import (
     FutureTime,
     Seconds,
+    Whole,
     Words,
     about,
 )
@@ -192,7 +193,11 @@ ScheduleSchema = Strict.from_dict(
 class LimitSchema(Strict):
     """The values of a limit, which ``core.limits`` checks."""
 
-    concurrency = fields.Raw(**OPTIONAL, metadata={"type": "integer", "minimum": 1, "maximum": 1_000_000})
+    concurrency = Whole(
+        **OPTIONAL,
+        metadata={"minimum": 1, "maximum": 1_000_000},
+        error_messages={"invalid": "must be a whole number from 1 to 1000000"},
+    )
     rate = fields.Raw(**OPTIONAL, metadata={"type": "string", "pattern": "^[1-9][0-9]{0,8}/[smhd]$"})
 
 

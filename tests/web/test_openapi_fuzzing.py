@@ -19,6 +19,8 @@ from .conftest import OPERATOR_TOKEN, created_id
 BEYOND_SCHEMAS = {"body", "webhook_url", "at", "to", "filter", "uri", "name", "cursor"}
 #: The same of schedules.
 BEYOND_SCHEMAS |= {"blueprint", "skill", "cron", "timezone", "daily_at", "monthly_dates"}
+#: Fields that need another one, or one of two.
+BEYOND_SCHEMAS |= {"on_conflict", "concurrency"}
 #: Statuses that say what this test lacks: a storage of files, Graphviz, a queue of the skill.
 LACKING = {501, 503}
 MORE = [pytest.mark.faults, pytest.mark.timeout(1800)]
