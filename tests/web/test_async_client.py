@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from avtomatika import AsyncClient, Client
-from avtomatika.client import job_lists, operations, operator_operations, streams
+from avtomatika.client import creation, job_lists, operations, operator_operations, streams
 from avtomatika.core.blueprint.action_types import End, GoTo
 from avtomatika.core.job import Job
 from avtomatika.errors import InvalidRequestError, NotFoundError, UnavailableError
@@ -77,7 +77,7 @@ def test_errors_are_those_of_the_blocking_client(url: str, tmp_path: Path) -> No
 def test_both_clients_have_every_operation(client: type) -> None:
     defined = {
         name: value
-        for module in (job_lists, operations, operator_operations, streams)
+        for module in (creation, job_lists, operations, operator_operations, streams)
         for name, value in vars(module).items()
         if getattr(value, "__module__", "") == module.__name__
         and not isinstance(value, type)
