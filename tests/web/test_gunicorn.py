@@ -68,4 +68,4 @@ def test_the_files_of_a_job_that_is_cancelled_without_an_orchestrator_are_cleane
     assert (status, response.json()["status"]) == (200, "cancelled")
     with redis.Redis.from_url(redis_url) as client:
         timers = {name.decode() for name in client.zrange("{avt.g0}:timers", 0, -1)}
-    assert timers == {f"{job_id}/_intermediate", f"{job_id}/_everything"}
+    assert timers == {f"{job_id}/_unfinished"}
