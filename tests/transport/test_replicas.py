@@ -14,7 +14,7 @@ from kombu import Exchange, Queue
 from avtomatika import broker
 from avtomatika.transport import RedisClient
 
-from ..support.servers import OwnServer
+from ..support.servers import IS_CLUSTER, OwnServer
 from ..support.waiting import wait_until
 
 QUEUE = Queue("photos", Exchange("media"), routing_key="photo")
@@ -22,6 +22,8 @@ QUEUE = Queue("photos", Exchange("media"), routing_key="photo")
 
 @pytest.fixture
 def pair(make_server: Callable[..., Any]) -> tuple[OwnServer, OwnServer]:
+    if IS_CLUSTER:
+        pytest.skip("nodes of a cluster are not replicated by REPLICAOF")
     primary, replica = make_server(**{"repl-diskless-sync-delay": 0}), make_server()
     with redis.Redis.from_url(replica.url, decode_responses=True) as client:
         client.replicaof("127.0.0.1", primary.port)
