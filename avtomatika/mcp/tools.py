@@ -1,4 +1,4 @@
-"""What agents can call: blueprints and skills of the server, and methods of its client."""
+"""The tools for agents: blueprints and skills of the server, and methods of its client."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
@@ -123,7 +123,7 @@ async def run_job(
 ) -> Any:
     """Returns the result or, after wait_seconds (30), the id of the job, which continues. With cancel_with_call, the
     job is cancelled if this call is. Calls with the same idempotency_key create one job."""
-    with anyio.CancelScope(shield=True):  # a call that is cancelled now would leave a job that nobody knows
+    with anyio.CancelScope(shield=True):  # if this were cancelled, no one would know the id of the new job
         job_id = (await create(idempotency_key=idempotency_key))["job_id"]
     try:
         await report(0, message=f"job {job_id} was created")
@@ -139,7 +139,7 @@ async def run_job(
 
 async def job(client: AsyncClient, report: Report, job_id: str, wait_seconds: float = 0) -> Any:
     """Show a job: status, result or error, and what it waits for, such as the question, the decisions and the form of
-    an approval. With wait_seconds, wait so long for its end, and report its steps."""
+    an approval. With wait_seconds, wait up to this time for its end, and report its steps."""
     deadline = monotonic() + min(max(0.0, wait_seconds), _LONGEST_WAIT_SECONDS)
     seen, told, held = 0, 0.0, 0.0
     while True:

@@ -18,7 +18,7 @@ from .scripts import LOCATE, PLACE, QUEUE_STATS, REQUEUE_DEAD_LETTER, Call
 _FOUND = (b"WAITS", b"HELD")
 #: Queues counted by one script, so that it does not block the server for long.
 _PAGE = 100
-#: Maximum number of leased messages of a stream that are told from waiting ones.
+#: Maximum number of leased messages of a stream that are distinguished from waiting ones.
 _PENDING = 1000
 
 

@@ -87,8 +87,7 @@ class Transport(virtual.Transport):
     # ------------------------------------------------------------ connect
 
     def establish_connection(self) -> "Transport":
-        _check_server(self.server)
-        if not self._url.startswith(CLUSTER_SCHEMES):
+        if _may_be_clustered(self.server) and not self._url.startswith(CLUSTER_SCHEMES):
             _check_ownership(self.server, self.options.global_keyprefix)
         super().establish_connection()
         return self
@@ -258,13 +257,14 @@ def _move_login(client: Any, url: str) -> str:
     return address
 
 
-def _check_server(server: RedisClient) -> None:
-    """Raise OperationalError if the server's version is not supported."""
+def _may_be_clustered(server: RedisClient) -> bool:
+    """Return False if the server is not a node of a cluster. Raises OperationalError if its version is not
+    supported."""
     try:
         answer = server.execute(("HELLO",))
     except NoPermissionError as error:
         logger.info("cannot check the server's version: %s", error)
-        return
+        return True
     except ResponseError as error:
         raise OperationalError(
             f"the server does not support HELLO: Redis >= 7 or Valkey is required ({error})"
@@ -273,6 +273,7 @@ def _check_server(server: RedisClient) -> None:
     version = tuple(int(part) for part in facts.get("version", "0.0").split(".")[:2])
     if version < _OLDEST_SERVER:
         raise OperationalError(f"the server is version {facts.get('version')}: Redis >= 7 or Valkey is required")
+    return facts.get("mode") == "cluster"
 
 
 def _check_ownership(server: RedisClient, prefix: str) -> None:

@@ -54,8 +54,8 @@ class Skill:
     *named* parameters take apart.
 
     Without *time_limit_seconds* the worker's default applies. *limit* is for all workers together. The first
-    *middleware* is outermost. With *batch*, *function* takes up to so many tasks, which wait for each other for at most
-    *max_wait_seconds*; *param_type* is that of one of them.
+    *middleware* is outermost. With *batch*, *function* takes up to this number of tasks at once; the first waits
+    *max_wait_seconds* for others at most. *param_type* is the type of one.
     """
 
     name: str

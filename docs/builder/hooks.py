@@ -61,7 +61,7 @@ def _files_linked_from(files: Files) -> set[str]:
 
 
 def _is_at_the_top(file: File) -> bool:
-    """Whether ``..`` in *file* is the folder of the checkout."""
+    """Return whether ``..`` in *file* is the folder of the checkout."""
     return "/" not in file.src_uri
 
 

@@ -80,7 +80,7 @@ def _is_ours(member: object) -> bool:
 
 
 def _is_inherited(value: type, name: str) -> bool:
-    """Whether a public base class, or Client, documents the member."""
+    """Return whether a public base class, or Client, documents the member."""
     bases = [base for base in value.__mro__[1:] if base.__name__ in avtomatika.__all__]
     return any(
         hasattr(base, name) for base in (*bases, *([avtomatika.Client] if value is avtomatika.AsyncClient else ()))

@@ -56,6 +56,18 @@ def test_reading_does_not_wait(pair: tuple[OwnServer, OwnServer]) -> None:
     client.close()
 
 
+def test_a_user_who_may_not_wait_is_told_so(redis_url: str) -> None:
+    with redis.Redis.from_url(redis_url) as admin:
+        admin.execute_command("ACL", "SETUSER", "shop", "on", ">pw", "~*", "&*", "+@all", "-wait")
+        url = redis_url.replace("//", "//shop:pw@")
+        with (
+            broker.connect(f"{url}?wait_replicas=1") as connection,
+            pytest.raises(redis.exceptions.NoPermissionError, match="'wait' command"),
+        ):
+            broker.declare_tasks(connection, ["encode"])
+        admin.execute_command("ACL", "DELUSER", "shop")
+
+
 @pytest.mark.parametrize("count", ["one", "-1", "1.5"])
 def test_the_number_of_replicas_is_checked(count: str) -> None:
     with pytest.raises(ValueError, match=f"wait_replicas in a URL must be a number of replicas, not '{count}'"):

@@ -95,7 +95,7 @@ def _failed(plan: Plan, job: Job, walk: "_Walk") -> StartPoint:
 
 
 class _Walk:
-    """What a history tells up to an entry: data, last result and error, and a point for each visit to a state."""
+    """The state of a job at an entry of its history: data, last result and error, and the earlier visits to states."""
 
     def __init__(self) -> None:
         self.seq = 0

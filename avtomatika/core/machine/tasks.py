@@ -77,7 +77,7 @@ def dispatched(task: Task) -> HistoryEntry:
 
 
 def digest_of(task: Task) -> str:
-    """Return a digest of what *task* runs with which params: a branch with another one runs again."""
+    """Return a digest of the skill or blueprint of *task* and its params; a retry repeats branches with another one."""
     runs = [task.blueprint, task.task_type, task.params]
     return sha256(orjson.dumps(runs, option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]
 

@@ -173,8 +173,10 @@ class RedisClient:
             self.pool.discard(connection)
             raise
         self._release(connection, *[answer for answer in answers if isinstance(answer, ResponseError)])
-        if wait_replicas and (confirmed := answers.pop()) < wait_replicas:
-            raise ConnectionError(f"{confirmed} of {wait_replicas} replicas confirmed what was written")
+        if wait_replicas:
+            [confirmed] = none_refused([answers.pop()])
+            if confirmed < wait_replicas:
+                raise ConnectionError(f"{confirmed} of {wait_replicas} replicas confirmed what was written")
         return answers
 
     def read_together(self, *readings: Reading[T]) -> list[T]:
