@@ -30,7 +30,7 @@ class JobServer:
         """*options* are those of ``RedisClient.connect``. Raises SettingsError."""
         self.url = url
         self.settings = settings
-        self.server = RedisClient.connect(url, prefix=settings.key_prefix, **options)
+        self.server = RedisClient.connect(url, prefixes=settings.key_prefixes, **options)
         self.workers = Workers(**settings.worker_tokens, revoked_names=WorkerRegistry(self.server))
         s3 = S3Config.from_environment()
         #: The S3 server with the bucket of results, if one is configured.

@@ -13,8 +13,9 @@ from urllib.parse import parse_qs, urlsplit
 
 from avtomatika import environment
 from avtomatika.core.file_reference import LARGEST_INLINE_BYTES, MAX_INLINE_BYTES
-from avtomatika.core.names import group_name, key_prefix
+from avtomatika.core.names import group_name
 from avtomatika.core.rate_limit import RateLimit
+from avtomatika.core.shards import MAX_SHARDS, shard_prefixes
 from avtomatika.core.signing import GroupSecret, webhook_key
 from avtomatika.environment import choice, integer, parsed, path, positive, secret, text, variable
 
@@ -82,6 +83,7 @@ class Settings:
     secret_key: str | None = variable(secret, "SECRET_KEY")
     secret_key_previous: str | None = variable(secret, "SECRET_KEY_PREVIOUS")
     group: str = variable(parsed, "AVTOMATIKA_GROUP", "g0", parse=group_name)
+    shards: int = variable(integer, "AVTOMATIKA_SHARDS", 1, minimum=1, maximum=MAX_SHARDS)
     client_token: str | None = variable(secret, "CLIENT_TOKEN")
     client_token_previous: str | None = variable(secret, "CLIENT_TOKEN_PREVIOUS")
     clients_config_path: Path = variable(path, "CLIENTS_CONFIG_PATH", Path("clients.toml"), exists=Path.is_file)
@@ -129,9 +131,9 @@ class Settings:
     access_log: str = variable(choice, "ACCESS_LOG", "true", words=("true", "false"))
 
     @property
-    def key_prefix(self) -> str:
-        """Prefix of all keys on the server."""
-        return key_prefix(self.group)
+    def key_prefixes(self) -> tuple[str, ...]:
+        """Prefixes of the keys of each shard."""
+        return shard_prefixes(self.group, self.shards)
 
     @classmethod
     def from_environment(cls) -> Self:

@@ -65,7 +65,7 @@ def run_in_background(loop: Loop, what: str, *, on_crash: Callable[[], None]) ->
 @contextmanager
 def _consumer(settings: Settings, queue: str, prefetch: int) -> Iterator[broker.Consumer]:
     with (
-        broker.connect(str(settings.redis_url), prefix=settings.key_prefix, **settings.delivery) as connection,
+        broker.connect(str(settings.redis_url), prefixes=settings.key_prefixes, **settings.delivery) as connection,
         closing(broker.Consumer(connection, [queue], prefetch=prefetch)) as consumer,
     ):
         yield consumer

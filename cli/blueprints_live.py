@@ -68,7 +68,7 @@ def check_jobs(plans: Sequence[Plan], *, as_json: bool) -> bool:
     }
     checked = 0
     settings = join_local()
-    with closing(Store.connect(str(settings.redis_url), prefix=settings.key_prefix)) as store:
+    with closing(Store.connect(str(settings.redis_url), prefixes=settings.key_prefixes)) as store:
         for job in (job for page in store.plans.unfinished_jobs() for job in page if job.blueprint in by_name):
             plan = by_name[job.blueprint]
             for state in states_needed(job):
@@ -99,8 +99,8 @@ def check_jobs(plans: Sequence[Plan], *, as_json: bool) -> bool:
 def plan_routing(plans: Sequence[Plan], *, apply: bool, as_json: bool) -> bool:
     """Print (and with *apply* make) the changes of *plans* to the broker; return whether no queue had to be kept."""
     settings = join_local()
-    url, prefix = str(settings.redis_url), settings.key_prefix
-    with broker.connect(url, prefix=prefix) as connection, closing(Store.connect(url, prefix=prefix)) as store:
+    url, prefixes = str(settings.redis_url), settings.key_prefixes
+    with broker.connect(url, prefixes=prefixes) as connection, closing(Store.connect(url, prefixes=prefixes)) as store:
         found = broker.diff_topology(connection, plans, needed=_needed(store, plans))
         _print(found, as_json=as_json)
         if not apply:

@@ -65,8 +65,8 @@ def command(ctx: click.Context, as_json: bool) -> None:
 def _of_the_server() -> Any:
     settings = join_local()
     archive = open_archive(settings.history_database_uri)
-    url, prefix = str(settings.redis_url), settings.key_prefix
-    with closing(Store.connect(url, prefix=prefix, secret=settings.group_secret, archive=archive)) as store:
+    url, prefixes = str(settings.redis_url), settings.key_prefixes
+    with closing(Store.connect(url, prefixes=prefixes, secret=settings.group_secret, archive=archive)) as store:
         return dump(answers.Finding, [*server_findings(store), _password(url)], many=True)
 
 

@@ -155,7 +155,7 @@ def _attached(
     url, objects, archive = str(settings.redis_url), _objects(), open_archive(settings.history_database_uri)
     values = None if objects is None else JobValues(objects, limit=settings.max_inline_bytes)
     cleanup = cleanup_rules(objects)
-    limits = {"max_connections": settings.redis_max_connections, "prefix": settings.key_prefix, **settings.delivery}
+    limits = {"max_connections": settings.redis_max_connections, "prefixes": settings.key_prefixes, **settings.delivery}
     connection = stack.enter_context(broker.connect(url, **limits))
     broker.declare(connection, [blueprint.plan for blueprint in blueprints])
     queues = [*queues, TIMERS, WORKERS, REQUESTS, *settings.celery_tasks, *([REPLIES] if settings.celery_tasks else ())]

@@ -1,7 +1,7 @@
 """Connecting to a broker, and translating its errors."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -22,7 +22,7 @@ _SEVERAL_HOSTS = ("sentinel", "redis+cluster", "rediss+cluster", "cluster")
 def connect(
     url: str,
     *,
-    prefix: str = PREFIX,
+    prefixes: Sequence[str] = (PREFIX,),
     server: RedisClient | None = None,
     lease_seconds: float = LEASE_SECONDS,
     **options: Any,
@@ -30,7 +30,7 @@ def connect(
     """Return a connection to the broker at *url*, with the transport's *options*; sends nothing yet.
 
     Opens at most ``max_connections`` plus one that renews leases; with *server* it shares that client's connections and
-    prefix of keys.
+    prefixes of keys.
     Supports ``redis``, ``rediss``, ``unix``, ``sentinel://host[:port][;host...]/db?master_name=name`` and
     ``redis+cluster://host[:port][,host...]`` (``rediss+cluster``). Raises ValueError for other schemes.
     """
@@ -42,7 +42,7 @@ def connect(
     if scheme.endswith("+cluster"):  # and what is before a plus as the name of a transport
         url = "cluster" + url[len(scheme) :]
     options = {
-        "global_keyprefix": server.prefix if server else prefix,
+        "prefixes": server.prefixes if server else tuple(prefixes),
         "server": server,
         "lease_seconds": lease_seconds,
         "visibility_timeout": lease_seconds,  # a process that hangs loses its messages to others

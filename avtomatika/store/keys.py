@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 
 from avtomatika.core.job import Job
+from avtomatika.core.shards import shard_of
 from avtomatika.transport.keys import PREFIX
 
 
@@ -24,10 +25,20 @@ class KeyTemplate:
 
 class Keys:
     """Each name is called with the parts of the key. All keys start with *prefix*, whose hash tag puts them in one slot
-    of a cluster."""
+    of a cluster; :meth:`of` has those of other shards."""
 
-    def __init__(self, prefix: str = PREFIX) -> None:
+    def __init__(self, prefix: str = PREFIX, *others: str) -> None:
+        """*others* are the prefixes of the other shards."""
         self.prefix = prefix
+        #: The name of the shard, with which the ids of its jobs begin.
+        self.shard = prefix.partition(".")[2].rpartition("}")[0].partition(".")[0]
+        #: The keys of each shard, this one first.
+        self.shards = [self, *map(Keys, others)]
+        self._of = {keys.shard: keys for keys in self.shards}
+
+    def of(self, job_id: str) -> "Keys":
+        """Return the keys of the shard of a job or task."""
+        return self._of[shard_of(job_id, self._of, self.shard)]
 
     #: Hash: ``v`` version, ``status``, ``doc`` JSON that changes, ``init`` JSON that never changes, ``created`` and
     #: ``updated`` ms, ``final`` 1 once it is finished, ``wait`` the token of its last wait, ``decided`` the token and

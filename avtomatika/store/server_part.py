@@ -35,12 +35,12 @@ class ServerPart:
 
     def __init__(self, server: RedisClient) -> None:
         self._server = server
-        self._keys = Keys(server.prefix)
+        self._keys = Keys(*server.prefixes)
 
     @classmethod
-    def connect(cls, url: str, *, prefix: str = PREFIX, **options: Any) -> Self:
+    def connect(cls, url: str, *, prefixes: Sequence[str] = (PREFIX,), **options: Any) -> Self:
         """Return an instance with separate connections; nothing is sent yet. *options* are the constructor's."""
-        return cls(RedisClient.connect(url, prefix=prefix), **options)
+        return cls(RedisClient.connect(url, prefixes=prefixes), **options)
 
     def close(self) -> None:
         """Disconnect; the next call connects again."""

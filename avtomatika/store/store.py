@@ -109,9 +109,9 @@ class Store(JobWriter):
         self.streams = JobStreams(server, max_bytes=max_stream_bytes)
 
     @classmethod
-    def connect(cls, url: str, *, prefix: str = PREFIX, **options: Any) -> Self:
+    def connect(cls, url: str, *, prefixes: Sequence[str] = (PREFIX,), **options: Any) -> Self:
         """Return :meth:`using` with separate connections; nothing is sent yet."""
-        return cls.using(RedisClient.connect(url, prefix=prefix), **options)
+        return cls.using(RedisClient.connect(url, prefixes=prefixes), **options)
 
     @classmethod
     def using(cls, server: RedisClient, *, secret: GroupSecret | None = None, **options: Any) -> Self:

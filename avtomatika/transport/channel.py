@@ -246,7 +246,7 @@ class Channel(PublishingChannel):
 
     def after_fork(self) -> None:
         """Reset in a forked child: the messages and the consumer name belong to the parent."""
-        self.router.consumer_name = self._options.consumer_name or new_name()
+        self.router.rename(self._options.consumer_name or new_name())
         self._qos.clear()
         for buffer in self._prefetch_buffers:
             buffer.ready.clear()

@@ -33,6 +33,8 @@ class Options:
     values."""
 
     global_keyprefix: str = PREFIX
+    #: The prefixes of several shards, the first of which is the home of what exists once; otherwise the one above.
+    prefixes: tuple[str, ...] = ()
     #: A message whose lease is not renewed for this long is redelivered to another consumer.
     lease_seconds: float = LEASE_SECONDS
     #: The same for a consumer whose process is connected but blocked.
@@ -99,5 +101,6 @@ class Options:
         return settings
 
     @property
-    def prefix(self) -> str:
-        return self.global_keyprefix
+    def all_prefixes(self) -> tuple[str, ...]:
+        """The prefixes of keys, one of each shard."""
+        return self.prefixes or (self.global_keyprefix,)

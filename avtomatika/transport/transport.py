@@ -88,7 +88,7 @@ class Transport(virtual.Transport):
 
     def establish_connection(self) -> "Transport":
         if _may_be_clustered(self.server) and not self._url.startswith(CLUSTER_SCHEMES):
-            _check_ownership(self.server, self.options.global_keyprefix)
+            _check_ownership(self.server, self.server.prefix)
         super().establish_connection()
         return self
 
@@ -136,7 +136,7 @@ class Transport(virtual.Transport):
             max_connections=self.options.max_connections,
             socket_timeout=timeout_seconds,
             socket_connect_timeout=connect_seconds,
-            prefix=self.options.global_keyprefix,
+            prefixes=self.options.all_prefixes,
             **self.options.connection,
             **settings,
         )

@@ -14,6 +14,7 @@ from avtomatika.addresses import Address, Mode, parse_address, parse_addresses
 from avtomatika.core.file_reference import LARGEST_INLINE_BYTES, MAX_INLINE_BYTES
 from avtomatika.core.job import Json
 from avtomatika.core.names import group_name, is_name
+from avtomatika.core.shards import MAX_SHARDS
 from avtomatika.environment import choice, integer, number, parsed, positive, secret, text, variable
 from avtomatika.files.cache import CACHE_BYTES
 from avtomatika.files.config import S3Config
@@ -48,6 +49,7 @@ class WorkerConfig:
     worker_id: str = variable(parsed, "WORKER_ID", _generated_id, parse=_worker_id)
     token: str | None = field(default=None, repr=False)
     group: str = variable(parsed, "AVTOMATIKA_GROUP", "g0", parse=group_name)
+    shards: int = variable(integer, "AVTOMATIKA_SHARDS", 1, minimum=1, maximum=MAX_SHARDS)
     addresses: tuple[Address, ...] = (Address(_DEFAULT_URL),)
     mode: Mode = variable(choice, "MULTI_ORCHESTRATOR_MODE", Mode.FAILOVER, words=list(Mode))
     concurrency: int = variable(integer, "WORKER_CONCURRENCY", lambda: 4 * (os.cpu_count() or 1), minimum=1)

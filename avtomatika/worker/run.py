@@ -13,7 +13,7 @@ from typing import NoReturn
 
 from avtomatika import broker, environment, logs, metrics, tracing
 from avtomatika.addresses import WEB_SCHEMES
-from avtomatika.core.names import key_prefix
+from avtomatika.core.shards import shard_prefixes
 from avtomatika.errors import SettingsError
 from avtomatika.files.cache import Cache
 from avtomatika.files.payload import PayloadFolder
@@ -251,7 +251,9 @@ class _Shared:
         if address.scheme in _BROKER_SCHEMES or slot is None:
             return BrokerLink(
                 runtime,
-                connection=broker.connect(address.url, prefix=key_prefix(config.group), **config.delivery),
+                connection=broker.connect(
+                    address.url, prefixes=shard_prefixes(config.group, config.shards), **config.delivery
+                ),
                 drain_timeout_seconds=config.drain_timeout_seconds,
                 slot=slot,
                 worker_status=worker_status,

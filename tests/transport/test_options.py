@@ -39,7 +39,7 @@ def test_options_of_other_transports_are_ignored() -> None:
         {"priority_steps": [0, 3], "health_check_interval": 0, "global_keyprefix": "shop:", "lease_seconds": 5}
     )
 
-    assert (options.prefix, options.lease_seconds) == ("shop:", 5)
+    assert (options.all_prefixes, options.lease_seconds) == (("shop:",), 5)
 
 
 def test_none_selects_the_default() -> None:

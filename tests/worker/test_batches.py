@@ -465,4 +465,5 @@ def test_tasks_arrive_in_batches_over_both_links(
         ended = [api.wait(job_id, timeout=60) for job_id in [first, *others]]
 
     assert [job["result"] for job in ended] == [{"n": n} for n in range(15)]
-    assert "7" in [line.split()[0] for line in runs.read_text().splitlines()]
+    # The first ends while the others begin: an eighth may still join the seven.
+    assert max(int(line.split()[0]) for line in runs.read_text().splitlines()) >= 7

@@ -4,6 +4,7 @@ redis-py's ``execute_command`` costs several times as much as sending and readin
 """
 
 from collections.abc import Callable, Generator, Iterator, Sequence
+from copy import copy
 from itertools import chain, islice
 from typing import Any, Self, TypeAlias, TypeVar, cast
 
@@ -50,25 +51,46 @@ class RedisClient:
     """Threads may share it; each command uses a connection exclusively."""
 
     def __init__(
-        self, client: Redis, *, max_connections: int = MAX_CONNECTIONS, prefix: str = PREFIX, wait_replicas: int = 0
+        self,
+        client: Redis,
+        *,
+        max_connections: int = MAX_CONNECTIONS,
+        prefixes: Sequence[str] = (PREFIX,),
+        wait_replicas: int = 0,
     ) -> None:
-        """Use *client* as connection factory, with a separate pool. All keys start with *prefix*.
+        """Use *client* as connection factory, with a separate pool. All keys start with one of *prefixes*.
 
         Scripts that write raise ConnectionError unless *wait_replicas* replicas confirm that they have the writes.
         """
         seconds = client.connection_pool.connection_kwargs.get("socket_timeout") or SOCKET_TIMEOUT_SECONDS
         self.pool = Pool(client, max_connections=max_connections, wait_seconds=2 * seconds)
         self._wait_replicas = wait_replicas
-        self.prefix = prefix
+        #: The prefixes of the keys of each shard; the first is the home of what exists once.
+        self.prefixes = tuple(prefixes)
 
     @classmethod
-    def connect(cls, url: str, *, max_connections: int = MAX_CONNECTIONS, prefix: str = PREFIX, **options: Any) -> Self:
+    def connect(
+        cls, url: str, *, max_connections: int = MAX_CONNECTIONS, prefixes: Sequence[str] = (PREFIX,), **options: Any
+    ) -> Self:
         """Return a client with its own pool; sends nothing yet. *options* are those of :func:`.connect.connect`; the
         parameter ``wait_replicas`` of *url* is the constructor's."""
         url, waits = split_parameters(url, WAIT.__eq__)
-        client = connect(url, max_connections=max_connections, prefix=prefix, **options)
+        client = connect(url, max_connections=max_connections, prefix=prefixes[0], **options)
         replicas = _read_count(waits.get(WAIT, "0"))
-        return cls(client, max_connections=max_connections, prefix=prefix, wait_replicas=replicas)
+        return cls(client, max_connections=max_connections, prefixes=prefixes, wait_replicas=replicas)
+
+    @property
+    def prefix(self) -> str:
+        """The first of the prefixes."""
+        return self.prefixes[0]
+
+    def at(self, prefix: str) -> Self:
+        """Return this client, on the same connections, for the keys of one shard."""
+        if self.prefixes == (prefix,):
+            return self
+        other = copy(self)
+        other.prefixes = (prefix,)
+        return other
 
     @property
     def connections(self) -> int:

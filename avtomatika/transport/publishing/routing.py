@@ -55,18 +55,31 @@ class _Bindings:
 
 
 class Router:
-    """Routes and streams under the server's key prefix. Threads may share it."""
+    """Routes and streams under the server's first prefix of keys; :meth:`of` has those of the others. Threads may
+    share it."""
 
     def __init__(self, server: RedisClient, *, consumer_name: str = "") -> None:
-        self._server = server
+        self._server = server.at(server.prefix)
         self.keys = Keys(server.prefix)
         #: Holder of the deliveries that a script acknowledges.
         self.consumer_name = consumer_name
+        self._shards = {server.prefix: self}
+        for prefix in server.prefixes[1:]:
+            self._shards[prefix] = Router(server.at(prefix), consumer_name=consumer_name)
         self._exchanges: dict[str, _Bindings] = {}
         self._routes: dict[tuple[str, str], Route] = {}
         self._streams: dict[tuple[str, int | str], str] = {}
         #: Queue -> the fairness key that needs no call of take_turns.lua; None if no key does.
         self._turns: dict[str, str | None] = {}
+
+    def of(self, prefix: str) -> "Router":
+        """Return the router of the shard whose keys start with *prefix*."""
+        return self._shards[prefix]
+
+    def rename(self, consumer_name: str) -> None:
+        """Take over the deliveries of *consumer_name*."""
+        for router in self._shards.values():
+            router.consumer_name = consumer_name
 
     @property
     def identity(self) -> str:
