@@ -4,18 +4,26 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import field
 from threading import Event
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from kombu import Connection, Consumer as KombuConsumer, Queue
 
 from avtomatika.core.frozen import dataclass
 from avtomatika.core.plan import Plan
+from avtomatika.core.shards import prefix_of
 from avtomatika.transport import Channel, NoRouteError, Outgoing
 
 from .connection import translated
 from .requests import failure_reply
 from .topology import StepQueues, declare, declare_tasks
 
+
+class _OfJob(Protocol):
+    @property
+    def job_id(self) -> str: ...
+
+
+T = TypeVar("T", bound=_OfJob)
 _JSON = "application/json"
 _GROUP_HEADER = "x-group"
 
@@ -122,6 +130,13 @@ class Consumer:
         """
         with translated(self._connection):
             return self.channel.settle_many(settlements, on_sent=on_sent)
+
+    def by_shard(self, parts: Iterable[T]) -> dict[str, list[T]]:
+        """Return *parts* of jobs by the prefix of the keys of their shard, for ``Outgoing.shard``."""
+        found: dict[str, list[T]] = {}
+        for part in parts:
+            found.setdefault(prefix_of(part.job_id, self.channel.server.prefixes), []).append(part)
+        return found
 
     def ack(self, tags: Iterable[str]) -> None:
         """Acknowledge: sent with the next take, or within 10 ms."""

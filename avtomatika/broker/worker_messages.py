@@ -37,13 +37,14 @@ def result_message(
     headers: Mapping[str, Any],
     signer: Signer | None = None,
     encoded: bytes | None = None,
+    shard: str = "",
 ) -> Outgoing:
     """Build the message with *result* for the job of *task*, with the *headers* of :func:`dead_letter_headers`.
 
-    *encoded* are the data of the result as JSON, if the caller has them.
+    *encoded* are the data of the result as JSON, if the caller has them; *shard* is the prefix of the job's keys.
     """
     body = wire.dump_result(result, ticket=task.ticket, signer=signer, encoded=encoded)
-    return Outgoing(task.reply_exchange, reply_key(task, result), body, headers=headers)
+    return Outgoing(task.reply_exchange, reply_key(task, result), body, headers=headers, shard=shard)
 
 
 def dead_letter_headers(task: wire.TaskMessage, secret: GroupSecret) -> dict[str, Any]:
@@ -67,24 +68,27 @@ def reply_key(task: wire.TaskMessage, result: Result) -> str:
     return f"{task.reply_prefix}.{result.status if is_known else '_unknown'}"
 
 
-def notice(notice: wire.Notice, signer: Signer | None = None) -> Outgoing:
-    """Build the message with what a worker reports."""
+def notice(notice: wire.Notice, signer: Signer | None = None, *, shard: str = "") -> Outgoing:
+    """Build the message with what a worker reports, about jobs of *shard* (the prefix of its keys; "" for home)."""
     key = _KEYS[type(notice)]
     ttl_seconds = NOTICE_TTL_SECONDS if key in (REGISTER, HEARTBEAT) else None
-    return Outgoing(WORKERS, key, wire.dump_notice(notice, signer), ttl_seconds=ttl_seconds)
+    return Outgoing(WORKERS, key, wire.dump_notice(notice, signer), ttl_seconds=ttl_seconds, shard=shard)
 
 
-def task_started(task: wire.TaskMessage, worker_id: str, *, signer: Signer | None = None) -> Outgoing:
-    """Build the notice that *worker_id* has started *task*."""
-    return notice(wire.TaskStarted(task.job_id, task.task_id, task.attempt, worker_id, task.state), signer)
+def task_started(task: wire.TaskMessage, worker_id: str, *, signer: Signer | None = None, shard: str = "") -> Outgoing:
+    """Build the notice that *worker_id* has started *task*, of a job of *shard*."""
+    started = wire.TaskStarted(task.job_id, task.task_id, task.attempt, worker_id, task.state)
+    return notice(started, signer, shard=shard)
 
 
-def tasks_started(tasks: Sequence[wire.TaskMessage], worker_id: str, *, signer: Signer | None = None) -> Outgoing:
-    """Build one notice for several tasks, which is cheaper to process than one each."""
+def tasks_started(
+    tasks: Sequence[wire.TaskMessage], worker_id: str, *, signer: Signer | None = None, shard: str = ""
+) -> Outgoing:
+    """Build one notice for several tasks of jobs of *shard*, which is cheaper to process than one each."""
     if len(tasks) == 1:
-        return task_started(tasks[0], worker_id, signer=signer)
+        return task_started(tasks[0], worker_id, signer=signer, shard=shard)
     rows = [(task.job_id, task.task_id, task.attempt, task.state) for task in tasks]
-    return notice(wire.TasksStarted(worker_id, rows), signer)
+    return notice(wire.TasksStarted(worker_id, rows), signer, shard=shard)
 
 
 def registration(body: Mapping[str, Any], *, signer: Signer | None = None) -> Outgoing:

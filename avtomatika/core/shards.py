@@ -51,6 +51,28 @@ def shard_of(job_id: str, names: Mapping[str, object] | Sequence[str], group: st
     return name if name in names else group
 
 
+def shard_name(prefix: str) -> str:
+    """Return the name of the shard whose keys start with *prefix*."""
+    return prefix.partition(".")[2].rpartition("}")[0].partition(".")[0]
+
+
+def prefix_of(job_id: str, prefixes: tuple[str, ...]) -> str:
+    """Return the one of *prefixes*, those of all shards, of the keys of a job or task.
+
+    >>> prefix_of("g0_1-01ARZ3NDEKTSV4RRFFQ69G5FAV", shard_prefixes("g0", 2))
+    '{avt.g0_1.d5}:'
+    """
+    if len(prefixes) == 1:
+        return prefixes[0]
+    by_name = _by_name(prefixes)
+    return by_name[shard_of(job_id, by_name, shard_name(prefixes[0]))]
+
+
+@lru_cache
+def _by_name(prefixes: tuple[str, ...]) -> dict[str, str]:
+    return {shard_name(prefix): prefix for prefix in prefixes}
+
+
 def choose_shard(text: str, names: Sequence[str]) -> str:
     """Return the shard for what *text* identifies. More shards change the choice only to one of the new ones."""
     return max(names, key=lambda name: blake2b(f"{name}\0{text}".encode(), digest_size=8).digest())

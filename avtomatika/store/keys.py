@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 
 from avtomatika.core.job import Job
-from avtomatika.core.shards import shard_of
+from avtomatika.core.shards import shard_name, shard_of
 from avtomatika.transport.keys import PREFIX
 
 
@@ -31,7 +31,7 @@ class Keys:
         """*others* are the prefixes of the other shards."""
         self.prefix = prefix
         #: The name of the shard, with which the ids of its jobs begin.
-        self.shard = prefix.partition(".")[2].rpartition("}")[0].partition(".")[0]
+        self.shard = shard_name(prefix)
         #: The keys of each shard, this one first.
         self.shards = [self, *map(Keys, others)]
         self._of = {keys.shard: keys for keys in self.shards}

@@ -34,6 +34,8 @@ class Outgoing:
     ttl_seconds: float | None = None
     #: Further properties of AMQP, such as ``reply_to`` and ``correlation_id``.
     properties: Mapping[str, Any] | None = None
+    #: Prefix of the keys of the shard to publish to, unless tags are acknowledged with it; "" for the home.
+    shard: str = ""
 
     @property
     def ttl_ms(self) -> int | None:

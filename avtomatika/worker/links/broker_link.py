@@ -261,9 +261,13 @@ class BrokerLink:
         with ExitStack() as announcing:
             announcing.enter_context(self._announcing)
             self._runtime.start(admitted)
-            notice = broker.tasks_started(self._unannounced, self._runtime.worker_id, signer=self._key)
+            worker_id, by_shard = self._runtime.worker_id, consumer.by_shard(self._unannounced)
+            notices = [
+                broker.tasks_started(tasks, worker_id, signer=self._key, shard=shard)
+                for shard, tasks in by_shard.items()
+            ]
             try:
-                consumer.settle_many([([notice], ())], on_sent=announcing.close)
+                consumer.settle_many([([notice], ()) for notice in notices], on_sent=announcing.close)
             except (UnavailableError, NoRouteError) as error:
                 logger.warning("%s; %d tasks start before they are announced", error, len(self._unannounced))
             else:

@@ -2,8 +2,9 @@
 
 import logging
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from threading import Lock
+from typing import Any
 
 from avtomatika import broker
 from avtomatika.broker import Consumer, Outgoing
@@ -42,9 +43,9 @@ class BrokerResultSender:
     def prepare(self, pending: PendingResult) -> None:
         """Sign the message: a worker that sends it later may have another token."""
         if pending.message is None:
-            pending.message = broker.result_message(
-                pending.task, pending.result, headers=pending.headers, signer=self._key, encoded=pending.encoded
-            )
+            [shard] = self._consumer.by_shard([pending.task])
+            options: dict[str, Any] = {"headers": pending.headers, "encoded": pending.encoded, "shard": shard}
+            pending.message = broker.result_message(pending.task, pending.result, signer=self._key, **options)
 
     def on_kept(self, pending: PendingResult) -> None:
         if pending.is_leased:  # the task must not be run again
@@ -88,16 +89,28 @@ class BrokerResultSender:
     def send_progress(self, progress: Sequence[wire.Progress]) -> None:
         left = progress if self._handoff is None else self._handoff.send_progress(progress)
         if left and self._consumer.message_count(WORKERS) <= MAX_QUEUED_NOTICES:
-            self._consumer.settle_many([([broker.notice(each, self._key) for each in left], ())])
+            self._send_notices(self._consumer.by_shard(left))
 
     def send_chunks(self, chunks: Sequence[wire.RunChunks]) -> None:
         if self._handoff is not None and not (chunks := self._handoff.send_chunks(chunks)):
             return
         if self._consumer.message_count(WORKERS) > MAX_QUEUED_NOTICES:
             raise TooManyRequestsError("orchestrators do not keep up with notices of workers")
+        shards = self._consumer.by_shard(chunks).items()
+        self._send_notices({shard: [self._chunks_of(each)] for shard, each in shards})
+
+    def _chunks_of(self, chunks: Sequence[wire.RunChunks]) -> wire.StreamChunks:
         rows = [(c.job_id, c.task_id, c.attempt, c.ticket, c.run, c.chunks) for c in chunks]
-        message = broker.notice(wire.StreamChunks(self._worker_id, rows), self._key)
-        self._consumer.settle_many([([message], ())])
+        return wire.StreamChunks(self._worker_id, rows)
+
+    def _send_notices(self, notices: Mapping[str, Sequence[wire.Notice]]) -> None:
+        """Send notices to the shard of their jobs."""
+        self._consumer.settle_many(
+            [
+                ([broker.notice(each, self._key, shard=shard) for each in of_shard], ())
+                for shard, of_shard in notices.items()
+            ]
+        )
 
     def abort(self) -> None:
         """Abort the handoff's request; requests to the broker have time-outs."""
