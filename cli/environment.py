@@ -3,10 +3,14 @@
 import os
 from collections.abc import Mapping
 
+from avtomatika.local_installation import VAR
 from avtomatika.settings import Settings
 
-from .embedded import running_server
+from .embedded import CLUSTER, running_server
 from .var_folder import secret
+
+#: Shards of an embedded cluster, and the file with the number that its ``up`` used last.
+_SHARDS, SHARDS_FILE = "6", VAR / CLUSTER / "shards"
 
 
 def join_local() -> Settings:
@@ -30,6 +34,8 @@ def local_defaults(redis_url: str, settings: Settings) -> dict[str, str]:
     }
     if not settings.clients_config_path.is_file():
         defaults["CLIENT_TOKEN"] = secret("client_token")
+    if redis_url.startswith("redis+cluster:"):
+        defaults["AVTOMATIKA_SHARDS"] = SHARDS_FILE.read_text() if SHARDS_FILE.exists() else _SHARDS
     return defaults
 
 

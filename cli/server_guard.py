@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 
 from avtomatika.errors import ConflictError
 
-from .embedded import EmbeddedServer
+from .embedded import EmbeddedServer, node_folders
 from .var_folder import abandoned_folder
 
 
@@ -32,7 +32,8 @@ def guarded() -> Iterator[None]:
 def main() -> None:
     sys.stdin.read()
     with suppress(ConflictError), abandoned_folder():
-        EmbeddedServer().stop()
+        for folder in node_folders():
+            EmbeddedServer(folder).stop()
 
 
 if __name__ == "__main__":

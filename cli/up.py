@@ -12,15 +12,17 @@ from urllib.parse import urlsplit
 import click
 
 from avtomatika.client import Client
-from avtomatika.errors import AvtomatikaError
+from avtomatika.errors import AvtomatikaError, SettingsError
 from avtomatika.loading import load_blueprints
+from avtomatika.local_installation import VAR
 from avtomatika.settings import Settings
 from avtomatika.tokens import SHORTEST_TOKEN, Clients, Workers
 
 from .address import LISTEN_VARIABLE, is_loopback, listen, url_of
 from .arguments import blueprints_option, worker_option
-from .embedded import EmbeddedServer
-from .environment import completed, local_defaults
+from .embedded import CLUSTER, EmbeddedServer
+from .embedded_cluster import EmbeddedCluster
+from .environment import SHARDS_FILE, completed, local_defaults
 from .parent import end_with_parent
 from .server_guard import guarded
 from .supervisor import Program, Supervisor
@@ -45,9 +47,14 @@ _COLOURS = {"web": "cyan", "orchestrator": "magenta", "worker": "green"}
     help="Port that the web listens on; if it is taken, the next free one.",
 )
 @click.option("--host", envvar="API_HOST", default="127.0.0.1", help="Address that the web listens on.")
+@click.option(
+    "--cluster",
+    is_flag=True,
+    help="The embedded server is a cluster of three, with 6 shards unless AVTOMATIKA_SHARDS is set.",
+)
 @blueprints_option
 @worker_option
-def command(port: int, host: str, blueprints: str, worker: str | None) -> None:
+def command(port: int, host: str, cluster: bool, blueprints: str, worker: str | None) -> None:
     """Run server, web, orchestrator and worker in this terminal.
 
     Without REDIS_URL, starts an embedded server. Data, secrets and tokens are kept in ./var. Restarts processes that
@@ -63,7 +70,7 @@ def command(port: int, host: str, blueprints: str, worker: str | None) -> None:
         signals: list[int] = []  # the first requests a graceful shutdown, the second an immediate one
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, lambda received, _: signals.append(received))
-        with _server(settings) as (redis_url, server), listen(host, port) as listener:
+        with _server(settings, cluster) as (redis_url, server), listen(host, port) as listener:
             free_port = listener.getsockname()[1]
             url = url_of(host, free_port)
             if free_port != port:
@@ -112,7 +119,7 @@ def _is_alive(url: str) -> bool:
 
 def _keep_up(
     supervisor: Supervisor,
-    server: EmbeddedServer | None,
+    server: EmbeddedServer | EmbeddedCluster | None,
     url: str,
     *,
     signals: Sequence[int],
@@ -137,12 +144,14 @@ def _keep_up(
 
 
 @contextmanager
-def _server(settings: Settings) -> Iterator[tuple[str, EmbeddedServer | None]]:
+def _server(settings: Settings, is_cluster: bool) -> Iterator[tuple[str, EmbeddedServer | EmbeddedCluster | None]]:
     """Yield the URL of the server, and the server itself if it is the embedded one."""
     if settings.redis_url is not None:
+        if is_cluster:
+            raise SettingsError("--cluster starts a server, but REDIS_URL names another one")
         yield settings.redis_url, None
         return
-    server = EmbeddedServer()
+    server = EmbeddedCluster() if is_cluster or (VAR / CLUSTER).is_dir() else EmbeddedServer()
     if server.start():
         _print_line("server", "already running in ./var, using it")
     with guarded():
@@ -159,7 +168,10 @@ def _environment(settings: Settings, redis_url: str, host: str, port: int) -> di
         "API_PORT": str(port),
         "WORKER_TOKEN_MIN_LENGTH": str(settings.worker_token_min_length),
     }
-    return completed(local_defaults(redis_url, settings) | defaults) | fixed
+    environment = completed(local_defaults(redis_url, settings) | defaults) | fixed
+    if SHARDS_FILE.parent.is_dir():
+        SHARDS_FILE.write_text(environment.get("AVTOMATIKA_SHARDS", "1"))
+    return environment
 
 
 def _programs(environment: Mapping[str, str], worker: str | None, descriptor: int) -> Iterator[Program]:

@@ -11,7 +11,8 @@ import pytest
 import redis
 
 from avtomatika.cli.address import is_free
-from avtomatika.cli.embedded import EmbeddedServer, running_server
+from avtomatika.cli.embedded import EmbeddedServer, is_running, running_server
+from avtomatika.cli.embedded_cluster import EmbeddedCluster
 from avtomatika.errors import UnavailableError
 
 
@@ -110,3 +111,28 @@ def test_a_port_in_use_is_not_free(var: Path) -> None:
     server.start()
 
     assert not is_free(int(server.url.rpartition(":")[2].removesuffix("/0")), "127.0.0.1")
+
+
+def test_the_nodes_of_a_cluster_share_all_slots_and_keep_their_data(tmp_path: Path) -> None:
+    var = tmp_path / "clustered"
+    cluster = EmbeddedCluster(var)
+    try:
+        assert not cluster.start()
+        url = cluster.url
+        first = f"redis://{url.removeprefix('redis+cluster://').split(',')[0]}"
+        with redis.RedisCluster.from_url(first) as client:
+            for n in range(30):
+                client.set(f"key-{n}", n)
+            assert len(client.get_primaries()) == 3
+        os.kill(process_id(first), signal.SIGKILL)
+        while cluster.is_alive():
+            pass
+
+        assert not cluster.start()
+        assert EmbeddedCluster(var).start()  # all are adopted
+        assert running_server(var) == cluster.url == url
+        with redis.RedisCluster.from_url(first) as client:
+            assert [client.get(f"key-{n}") for n in range(30)] == [str(n).encode() for n in range(30)]
+    finally:
+        EmbeddedCluster(var).stop()
+    assert not is_running(var)
