@@ -113,7 +113,8 @@ class Actions:
         assignees: Iterable[str] = (),
         role: str | None = None,
     ) -> Awaitable[None]:
-        """Ask a person *message*; *transitions* maps the possible decisions to states.
+        """Ask a person *message*; *transitions* maps the possible decisions to states. *integration* names the channel
+        through which people are asked; it is shown with the question and sends nothing.
 
         Without a decision within *timeout* (seconds or a timedelta), the transition ``timeout`` is taken; without that
         transition the job fails. *form* asks for data too: a dataclass, TypedDict, pydantic model, marshmallow schema

@@ -65,10 +65,12 @@ class Arguments:
         return f"{name} is given the argument {min(twice)!r} twice" if twice else None
 
     def missing(self, name: str) -> str | None:
-        """Return a description of a required argument that is missing."""
+        """Return a description of the required arguments that are missing."""
         required = [each.name for each in self.parameters if each.default is each.empty]
-        lacking = next((each for each in required if each not in self.by_name), None)
-        return None if lacking is None or self.starred else f"{name} needs the argument {lacking!r}"
+        lacking = [repr(each) for each in required if each not in self.by_name]
+        if not lacking or self.starred:
+            return None
+        return f"{name} needs the argument{'s' if len(lacking) > 1 else ''} {' and '.join(lacking)}"
 
     def _names_by_position(self) -> list[str]:
         return [each.name for each in self.parameters if each.kind is each.POSITIONAL_OR_KEYWORD]

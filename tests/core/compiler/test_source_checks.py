@@ -88,6 +88,7 @@ WRONG = {
     'actions.wait(then="done")': "give either seconds or until",
     'actions.wait(5, until="2030-01-01T00:00:00Z", then="done")': "give either seconds or until",
     'actions.await_human_approval("mail", transitions={"approved": "done"})': "needs the argument 'message'",
+    'actions.await_human_approval(transitions={"approved": "done"})': "needs the arguments 'integration' and 'message'",
     'actions.run_blueprint("b", transitions={"success": "done", "failed": "done"})': "has no outcome 'failed'",
     'actions.run_blueprint("b", initial={}, transitions={"success": "done"})': "no argument 'initial'",
     'actions.dispatch_parallel(task=[], aggregate_into="gather")': "did you mean 'tasks'",
