@@ -235,6 +235,7 @@ def approve(
         print_fields(api.approve(job_id, decision, comment=comment, data=data), as_json=as_json)
     else:
         _print_question(api.job(job_id, fields=("status", "waiting_for")), as_json=as_json)
+        click.echo(f"nothing is decided yet: avtomatika jobs approve {job_id} DECISION", err=True)
 
 
 @api_command(command)

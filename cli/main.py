@@ -5,8 +5,10 @@ A command is imported when it is called, never for ``--help``: its imports are s
 
 import os
 import sys
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import click
 from click.shell_completion import CompletionItem
@@ -102,13 +104,14 @@ class LazyGroup(click.Group):
         return [CompletionItem(name, help=line) for name, line in _COMMANDS.items() if name.startswith(incomplete)]
 
     def invoke(self, ctx: click.Context) -> object:
+        arguments = list(ctx.args)
         try:
             return super().invoke(ctx)
         except AvtomatikaError as error:
             click.echo(f"avtomatika: {visible(str(error))}", err=True)
             if isinstance(error, InvalidRequestError):
-                for field, reason in error.fields.items():
-                    click.echo(visible(f"  {field}: {reason}"), err=True)
+                for line in _details(error, arguments):
+                    click.echo(visible(f"  {line}"), err=True)
             ctx.exit(_exit_code(error))
 
 
@@ -139,6 +142,30 @@ def main() -> None:
             click.echo(f"avtomatika: .env: {error}", err=True)
             sys.exit(_exit_code(SettingsError()))
     cli(prog_name="avtomatika", color=False if os.environ.get("NO_COLOR") else None)
+
+
+def _details(error: InvalidRequestError, arguments: Sequence[str]) -> Iterator[str]:
+    """Yield what is wrong with each field, unless the error says so, and which of *arguments* should be JSON."""
+    for field, reason in _fields_of(error.fields):
+        if f"{field}: {reason}" not in str(error):
+            yield f"{field}: {reason}"
+        name = field.rpartition(".")[2]
+        for argument in arguments:
+            if argument.startswith(f"{name}=") and _is_wrong_type(reason):
+                yield f"{argument} is a string; for a number or other JSON write {name}:={argument.partition('=')[2]}"
+
+
+def _is_wrong_type(reason: str) -> bool:
+    return " must be " in reason or "is not of type" in reason
+
+
+def _fields_of(fields: Any, path: str = "") -> Iterator[tuple[str, str]]:
+    """Yield each field with its reason; those of a nested field have its path before their name."""
+    if isinstance(fields, Mapping):
+        for name, inner in fields.items():
+            yield from _fields_of(inner, f"{path}.{name}" if path else str(name))
+    else:
+        yield path, "; ".join(map(str, fields)) if isinstance(fields, list) else str(fields)
 
 
 def _exit_code(error: AvtomatikaError) -> int:

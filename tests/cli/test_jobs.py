@@ -89,13 +89,14 @@ def test_submit_prints_the_id_and_nothing_else(run: Run) -> None:
 def test_signal_sends_data_once(run: Run) -> None:
     job_id = run("jobs", "submit", "payments").stdout.strip()
 
-    wrong = run("jobs", "signal", job_id, "paid", "amount=much")
+    wrong = run("jobs", "signal", job_id, "paid", "amount=3")
     misspelt = run("jobs", "signal", job_id, "payed")
     sent = [run("jobs", "signal", job_id, "paid", "amount:=3", "--idempotency-key", "p-1") for _ in range(2)]
     run("jobs", "watch", job_id)
 
     assert (wrong.code, misspelt.code) == (2, 4)
     assert "the data of the signal 'paid': amount" in wrong.stderr
+    assert wrong.stderr.splitlines()[-1].strip() == "amount=3 is a string; for a number or other JSON write amount:=3"
     assert "no signal 'payed'; did you mean 'paid'?" in misspelt.stderr
     assert [each.code for each in sent] == [0, 0]
     job = json.loads(run("jobs", "show", job_id, "--json").stdout)
@@ -222,7 +223,8 @@ def asking_id(run: Run, running: Up) -> str:
 
 
 def test_approve_prints_the_question_and_accepts_the_first_decision(run: Run, running: Up, asking_id: str) -> None:
-    question = run("jobs", "approve", asking_id).stdout
+    asked = run("jobs", "approve", asking_id)
+    question = asked.stdout
     decided = run("jobs", "approve", asking_id, "rejected", "--comment", "not today")
     running.wait_until(lambda: "failed" in run("jobs", "show", asking_id).stdout)
     second = run("jobs", "approve", asking_id, "approved")
@@ -230,6 +232,7 @@ def test_approve_prints_the_question_and_accepts_the_first_decision(run: Run, ru
 
     assert "Shall we?" in question
     assert "approved, rejected" in question
+    assert f"avtomatika jobs approve {asking_id} DECISION" in asked.stderr
     assert decided.code == 0
     assert json.loads(run("jobs", "show", asking_id, "--json").stdout)["result"] == {
         "decision": "rejected",
