@@ -2,15 +2,13 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import Protocol
 
 from avtomatika.core.job import Job
 
+from .job_list import Position as Position, first_page
 from .large_values import load_values
 from .records import UNREADABLE, JobFilter, load_job, unreadable
-
-#: Creation in milliseconds and id of a job: its place in all lists.
-Position: TypeAlias = tuple[int, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,13 +63,9 @@ def merged(
     def position(job: Job) -> Position:
         return job.created_ms, job.id
 
-    is_nearer = min if wanted.oldest_first else max
     ends = [] if cursor is None else [cursor]
     if len(archived) > wanted.limit:
         ends.append(position(archived[wanted.limit - 1]))
-    end = is_nearer(ends) if ends else None
-    found = {job.id: job for job in (*archived, *live)}
-    ordered = sorted(found.values(), key=position, reverse=not wanted.oldest_first)
-    known = [job for job in ordered if end is None or is_nearer(position(job), end) == position(job)]
-    page = known[: wanted.limit]
-    return page, position(page[-1]) if len(known) > wanted.limit else end
+    found = {position(job): job for job in (*archived, *live)}
+    page, end = first_page(wanted, found, ends)
+    return [found[each] for each in page], end

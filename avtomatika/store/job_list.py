@@ -2,9 +2,9 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal, TypeAlias
 
 import orjson
 
@@ -18,7 +18,8 @@ from .records import JOB_FIELDS, JobFilter
 from .scripts import LIST_JOBS
 from .server_part import JobRow, ServerPart
 
-#: Jobs that one call examines: a call takes the server 1 to 2 ms. Fewer if it must read their records.
+#: Jobs that one call examines, or the calls to all shards together: a call takes the server 1 to 2 ms. Fewer if it must
+#: read their records.
 _PER_CALL = 2000
 _RECORDS_PER_CALL = 500
 #: Maximum number of calls for one page. A page that needs more is short, and its cursor continues.
@@ -27,6 +28,11 @@ _CALLS = 10
 _HASH = 8
 #: A job's creation in milliseconds, and its id.
 _CURSOR = re.compile(r"([0-9]{1,15})\.([A-Za-z0-9_-]{1,256})")
+
+#: What jobs are counted by.
+Grouping: TypeAlias = Literal["", "blueprint", "state"]
+#: Creation in milliseconds and id of a job: its place in all lists.
+Position: TypeAlias = tuple[int, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +48,7 @@ class JobCounts:
 
 
 class JobLists(ServerPart):
-    """Lists and counts the jobs of one server."""
+    """Lists and counts the jobs of one server, in all shards."""
 
     def _read_list(
         self, wanted: JobFilter, fields: Sequence[str] = JOB_FIELDS[:-1]
@@ -52,37 +58,50 @@ class JobLists(ServerPart):
         A cursor is a position in the order of all jobs, which never changes. A page may have fewer jobs than the limit,
         or none, if few of many jobs match. Raises InvalidRequestError for an unknown cursor.
         """
-        created, last_id = start(wanted)
-        found: dict[str, JobRow] = {}
+        first, limit = start(wanted), wanted.limit
+        found, ends = dict[Position, JobRow](), dict[Keys, Position]()
+        behind: Sequence[Keys] = self._keys.shards
         for _ in range(_CALLS):
-            limit = wanted.limit - len(found)
-            call = _call(self._keys, wanted, created, last_id, limit=limit, fields=fields)
-            [reply] = none_refused((yield [call]))
-            created, last_id, *ids = _texts([*reply[:2], *reply[2::2]])
-            found |= zip(ids, reply[3::2], strict=True)
-            if not last_id or len(found) == wanted.limit:
+            places = [ends.get(keys, first) for keys in behind]
+            options: dict[str, Any] = {"limit": limit, "shares": len(behind), "fields": fields}
+            calls = [_call(keys, wanted, *place, **options) for keys, place in zip(behind, places, strict=True)]
+            for keys, (created, last_id, *jobs) in zip(behind, none_refused((yield calls)), strict=True):
+                positions = zip(map(int, jobs[1::3]), _texts(jobs[::3]), strict=True)
+                found |= zip(positions, jobs[2::3], strict=True)
+                ends.pop(keys, None)
+                if last_id:
+                    ends[keys] = int(created), last_id.decode()
+            page, end = first_page(wanted, found, ends.values())
+            limit = wanted.limit - len(page)
+            if not limit or not ends:
                 break
-        return found, f"{created}.{last_id}" if last_id else None
+            # A shard that was read past what the page can still contain waits for the others.
+            needed = in_order(wanted, {*found, *ends.values()})[: wanted.limit]
+            behind = [keys for keys, place in ends.items() if place in needed]
+        return {each[1]: found[each] for each in page}, None if end is None else "{}.{}".format(*end)
 
     def count_by_blueprint(self, wanted: JobFilter) -> JobCounts:
         """Count the jobs that match, by blueprint; up to 5,000 jobs are examined."""
-        created, last_id = start(wanted)
-        found = Counter[str]()
-        for _ in range(_CALLS):
-            call = _call(self._keys, wanted, created, last_id, by="blueprint")
-            created, last_id, *pairs = _texts(self._run(call))
-            found.update(dict(_numbers(pairs)))
-            if not last_id:
-                break
-        return JobCounts(found, is_exact=not last_id)
+        return JobCounts(*self.read_together(self._read_numbers(wanted, "blueprint", calls=_CALLS))[0])
 
     def read_states(self, wanted: JobFilter) -> Reading[tuple[dict[tuple[str, str], int], bool]]:
         """Count the jobs that match, by plan hash and state: the first 2,000, False if there are more."""
-        call = _call(self._keys, wanted, *start(wanted), by="state")
-        [reply] = none_refused((yield [call]))
-        _, last_id, *pairs = _texts(reply)
-        found = {(name[:_HASH], name[_HASH:]): count for name, count in _numbers(pairs)}
-        return found, not last_id
+        found, is_exact = yield from self._read_numbers(wanted, "state", calls=1)
+        return {(name[:_HASH], name[_HASH:]): count for name, count in found.items()}, is_exact
+
+    def _read_numbers(self, wanted: JobFilter, by: Grouping, *, calls: int) -> Reading[tuple[Counter[str], bool]]:
+        left = dict.fromkeys(self._keys.shards, start(wanted))
+        found = Counter[str]()
+        for _ in range(calls):
+            asked = [_call(keys, wanted, *place, by=by, shares=len(left)) for keys, place in left.items()]
+            for keys, row in zip(list(left), none_refused((yield asked)), strict=True):
+                created, last_id, *pairs = _texts(row)
+                found.update(dict(_numbers(pairs)))
+                left[keys] = created, last_id
+            left = {keys: place for keys, place in left.items() if place[1]}
+            if not left:
+                break
+        return found, not left
 
     def count_by_status(self, wanted: JobFilter) -> JobCounts:
         """Count the jobs that match, by status; of each status up to 2,000 jobs are examined."""
@@ -94,32 +113,56 @@ class JobLists(ServerPart):
         filters = [replace(wanted, cursor=None, status=status) for status in statuses]
         if not wanted.statuses:
             filters.append(replace(wanted, cursor=None))
-        rows = none_refused((yield [_call(self._keys, each, *start(each)) for each in filters]))
-        counts, incomplete = dict[str, int](), list[str]()
-        for status, row in zip((*statuses, ""), rows, strict=False):
+        shards = self._keys.shards
+        asked = [_call(keys, each, *start(each), shares=len(shards)) for each in filters for keys in shards]
+        rows = none_refused((yield asked))
+        counts, incomplete = Counter[str](), dict[str, None]()
+        for place, row in enumerate(rows):
+            status = (*statuses, "")[place // len(shards)]
             _, last_id, *pairs = _texts(row)
-            counts[status] = sum(number for _, number in _numbers(pairs))
+            counts[status] += sum(number for _, number in _numbers(pairs))
             if last_id:
-                incomplete.append(status)
+                incomplete[status] = None
         total = counts.pop("", 0)
-        if len(incomplete) == 1 and incomplete[0] and not wanted.statuses:  # the total is known, and so is the rest
+        if (
+            len(incomplete) == 1 and "" not in incomplete and not wanted.statuses
+        ):  # the total is known, and so is the rest
             [status] = incomplete
             counts[status] = max(counts[status], total - (sum(counts.values()) - counts[status]))
-            incomplete = []
+            incomplete.clear()
         return JobCounts({status: number for status, number in counts.items() if number}, is_exact=not incomplete)
+
+
+def in_order(wanted: JobFilter, found: Iterable[Position]) -> list[Position]:
+    return sorted(found, reverse=not wanted.oldest_first)
+
+
+def first_page(
+    wanted: JobFilter, found: Iterable[Position], ends: Iterable[Position]
+) -> tuple[list[Position], Position | None]:
+    """Return the positions of a page of jobs, and that of the next page or None.
+
+    Each of several sources has told all jobs up to its place in *ends*, or to its last one if it has none there.
+    """
+    ordered, end = in_order(wanted, found), next(iter(in_order(wanted, ends)), None)
+    known = [each for each in ordered if end is None or each == end or (each < end) == wanted.oldest_first]
+    page = known[: wanted.limit]
+    return page, page[-1] if len(known) > wanted.limit else end
 
 
 def _call(
     keys: Keys,
     wanted: JobFilter,
-    created: str,
+    created: int | str,
     last_id: str,
     *,
     limit: int | None = None,
-    by: Literal["", "blueprint", "state"] = "",
+    by: Grouping = "",
+    shares: int,
     fields: Sequence[str] = JOB_FIELDS[:-1],
 ) -> Call:
-    """Return the call that continues after a job; without a *limit* it counts."""
+    """Return the call that continues after a job; without a *limit* it counts. It is one of *shares* calls that
+    examine as many jobs together as a single one may."""
     alternatives = [keys.by_status(status) for status in dict.fromkeys(wanted.statuses)]
     text = (wanted.text or "").encode().lower()
     reads_records = by == "blueprint" or wanted.state is not None or text != b"" or wanted.decider != ()
@@ -127,7 +170,7 @@ def _call(
         created,
         last_id,
         "" if limit is None else limit,
-        _RECORDS_PER_CALL if reads_records else _PER_CALL,
+        max((_RECORDS_PER_CALL if reads_records else _PER_CALL) // shares, 1),
         _end(wanted),
         len(alternatives),
         keys.job(""),

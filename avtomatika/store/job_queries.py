@@ -160,7 +160,7 @@ class JobQueries(JobLists):
 
     def count(self, status: str) -> int:
         """Return the number of jobs with *status*."""
-        return int(self._read([("ZCARD", self._keys.by_status(status))])[0])
+        return sum(self._read([("ZCARD", keys.by_status(status)) for keys in self._keys.shards]))
 
     def history(self, job_id: str, *, after: int = 0, limit: int = 1000) -> tuple[list[RecordedEntry], int | None]:
         """Return entries with ``seq > after``, oldest first, and the ``after`` of the next page, or None.

@@ -18,7 +18,7 @@ from avtomatika.core.machine import decisions, machine
 from avtomatika.core.step import Step
 from avtomatika.schemas import wire
 from avtomatika.store import Cause, Commit, CommitReply, NewJob, Store, Sweeper
-from avtomatika.transport import connect
+from avtomatika.transport import RedisClient, connect
 
 bp = Blueprint(name="video", api_endpoint="jobs/video")
 
@@ -129,3 +129,17 @@ def house(redis_url: str) -> Iterator[House]:
         store = Store(server, router, job_ttl_seconds=3600)
         yield House(redis_url, connection, intake, store, Sweeper(server, router), client)
         intake.close()
+
+
+class CountingClient(RedisClient):
+    """Counts its round trips."""
+
+    round_trips = 0
+
+    def execute(self, *args: Any) -> Any:
+        self.round_trips += 1
+        return super().execute(*args)
+
+    def pipeline(self, commands: Any, **options: Any) -> list[Any]:
+        self.round_trips += bool(commands)
+        return super().pipeline(commands, **options)

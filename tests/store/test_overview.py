@@ -11,9 +11,9 @@ from avtomatika.core.job import Job, JobStatus
 from avtomatika.core.machine.moves import end
 from avtomatika.store import Commit, NewJob, Overview, Store
 from avtomatika.store.keys import Keys
-from avtomatika.transport import RedisClient, Router
+from avtomatika.transport import Router
 
-from .conftest import House, bp, cause, finish, result_of
+from .conftest import CountingClient, House, bp, cause, finish, result_of
 
 MINUTE = 60_000
 
@@ -172,20 +172,6 @@ def test_a_key_of_another_type_does_not_stop_jobs(house: House) -> None:
     ended(house, house.waiting())
 
     assert counted(house.store.overview.read())["finished"] == 0
-
-
-class CountingClient(RedisClient):
-    """Counts its round trips."""
-
-    round_trips = 0
-
-    def execute(self, *args: Any) -> Any:
-        self.round_trips += 1
-        return super().execute(*args)
-
-    def pipeline(self, commands: Any, **options: Any) -> list[Any]:
-        self.round_trips += bool(commands)
-        return super().pipeline(commands, **options)
 
 
 def commands_for_an_overview(house: House, server: CountingClient) -> dict[str, int]:

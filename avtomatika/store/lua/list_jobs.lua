@@ -8,7 +8,7 @@
 --       indexes, prefix of the keys of jobs, state ('' for any), text in the error or in the question of an approval, lower
 --       case, as JSON and plain ('' for any), 'blueprint' or 'state' (with the plan) to count by, 1 to start with the oldest job, name and
 --       roles of a client whom the approval must name ('' for any), fields of the jobs.
--- Returns {creation, id, id and values of the fields of each job found..., or what is counted by and numbers}: creation and id are of
+-- Returns {creation, id, id, creation and values of the fields of each job found..., or what is counted by and numbers}: creation and id are of
 --         the job to start the next call after, '' and '' at the end. Without ARGV[11] all jobs are counted under ''.
 
 local CHUNK = 500
@@ -178,8 +178,9 @@ while left > 0 do
         local group = group_of(id)
         numbers[group] = (numbers[group] or 0) + 1
       else
-        if #found == 2 * wanted + 2 then return answer(last_created, last_id) end
-        found[#found + 1], found[#found + 2] = id, redis.pcall('HMGET', prefix .. id, unpack(ARGV, 14))
+        if #found == 3 * wanted + 2 then return answer(last_created, last_id) end
+        local fields = redis.pcall('HMGET', prefix .. id, unpack(ARGV, 14))
+        found[#found + 1], found[#found + 2], found[#found + 3] = id, creations[place], fields
       end
     end
     last_created, last_id = creations[place], id
