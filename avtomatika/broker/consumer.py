@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import field
 from threading import Event
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 from kombu import Connection, Consumer as KombuConsumer, Queue
 
@@ -24,6 +24,8 @@ class _OfJob(Protocol):
 
 
 T = TypeVar("T", bound=_OfJob)
+#: Messages to publish and tags to acknowledge.
+Settlement: TypeAlias = tuple[Sequence[Outgoing], Sequence[str]]
 _JSON = "application/json"
 _GROUP_HEADER = "x-group"
 
@@ -119,23 +121,41 @@ class Consumer:
 
     def settle_many(
         self,
-        settlements: Sequence[tuple[Sequence[Outgoing], Sequence[str]]],
+        settlements: Sequence[Settlement],
         *,
         on_sent: Callable[[], object] | None = None,
     ) -> list[bool]:
         """Publish the messages and acknowledge the tags of each pair atomically, all in one round trip.
 
         Returns False for a pair with a tag whose lease is lost; nothing of it was done. *on_sent* is called
-        before the replies are read, unless sending failed.
+        before the replies are read, unless sending failed. Messages for another shard than that of the tags are
+        published before.
         """
         with translated(self._connection):
+            if len(self.channel.server.prefixes) > 1:
+                settlements = self._publish_elsewhere(settlements)
             return self.channel.settle_many(settlements, on_sent=on_sent)
+
+    def _publish_elsewhere(self, settlements: Sequence[Settlement]) -> list[Settlement]:
+        """Publish the messages for other shards than that of their tags; return *settlements* without them."""
+        left, elsewhere = list[Settlement](), list[Settlement]()
+        for messages, tags in settlements:
+            others = [each for each in messages if tags and not tags[0].startswith(each.shard)]
+            elsewhere += [([each], ()) for each in others]
+            left.append(([each for each in messages if each not in others] if others else messages, tags))
+        if elsewhere:
+            self.channel.settle_many(elsewhere)
+        return left
+
+    def shard_of(self, job_id: str) -> str:
+        """Return the prefix of the keys of the shard of a job or task, as ``Outgoing.shard`` has it."""
+        return prefix_of(job_id, self.channel.server.prefixes)
 
     def by_shard(self, parts: Iterable[T]) -> dict[str, list[T]]:
         """Return *parts* of jobs by the prefix of the keys of their shard, for ``Outgoing.shard``."""
         found: dict[str, list[T]] = {}
         for part in parts:
-            found.setdefault(prefix_of(part.job_id, self.channel.server.prefixes), []).append(part)
+            found.setdefault(self.shard_of(part.job_id), []).append(part)
         return found
 
     def ack(self, tags: Iterable[str]) -> None:

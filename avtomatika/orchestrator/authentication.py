@@ -96,8 +96,12 @@ class MessageAuthenticator:
 
     def due(self, deliveries: Sequence[Delivery]) -> list[tuple[Delivery, Outgoing]]:
         """Decode the messages of due timers, which are authenticated when they reach their step queue."""
-        due = self._read_all(deliveries, lambda delivery: wire.load_due_timer(delivery.body))
-        return [(found, Outgoing(at.exchange, at.routing_key, at.body, properties=at.properties)) for found, at in due]
+        home, found = self._consumer.shard_of(""), list[tuple[Delivery, Outgoing]]()
+        for delivery, due in self._read_all(deliveries, lambda delivery: wire.load_due_timer(delivery.body)):
+            shard = "" if due.exchange else home  # programs wait at home for replies
+            outgoing = Outgoing(due.exchange, due.routing_key, due.body, properties=due.properties, shard=shard)
+            found.append((delivery, outgoing))
+        return found
 
     def _read_all(self, deliveries: Sequence[Delivery], read: Callable[[Delivery], T]) -> list[tuple[Delivery, T]]:
         found = []

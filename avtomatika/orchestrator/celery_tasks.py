@@ -1,6 +1,7 @@
 """Tasks that stock Celery workers do: published as Celery's messages, whose results arrive in a queue of replies."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import orjson
 
@@ -21,7 +22,10 @@ _NO_CANVAS = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
 
 
 class CeleryTasks:
-    """Sends the tasks that *consumer* delivers to Celery workers. *tasks* maps skills to (task, queue) of Celery."""
+    """Sends the tasks that *consumer* delivers to Celery workers. *tasks* maps skills to (task, queue) of Celery.
+
+    Celery's queues are at home: a task from another shard is published there before its delivery is acknowledged.
+    """
 
     def __init__(self, tasks: Mapping[str, tuple[str, str]], *, consumer: Consumer, store: Store) -> None:
         self._tasks = tasks
@@ -30,7 +34,7 @@ class CeleryTasks:
 
     def dispatch(self, deliveries: Sequence[Delivery]) -> None:
         """Publish tasks to Celery's queues, and acknowledge them."""
-        secret, pairs = self._store.keyring.secret, []
+        secret, pairs, home = self._store.keyring.secret, [], self._consumer.shard_of("")
         tasks, others = read_tasks(self._consumer, deliveries, signer=secret)
         for handle in others:
             handle()
@@ -39,7 +43,8 @@ class CeleryTasks:
                 self._consumer.dead_letter(delivery, reason="forged", error="it has no ticket", notify=False)
                 continue
             notice = task_started(task, CELERY, signer=secret)
-            pairs.append(([_message(task, delivery, *self._tasks[delivery.queue]), notice], [delivery.tag]))
+            message = _message(task, delivery, *self._tasks[delivery.queue])
+            pairs.append(([replace(message, shard=home), notice], [delivery.tag]))
         try:
             self._consumer.settle_many(pairs)
         except NoRouteError:  # no Celery worker has declared its queue
@@ -65,7 +70,8 @@ class CeleryTasks:
             # Results of other skills need the signature of their worker.
             if state in _STATUSES and types.get((task.job_id, task.task_id)) in self._tasks:
                 result, headers = _result(task, _STATUSES[state], value), dead_letter_headers(task, secret)
-                sent.append((delivery, result_message(task, result, headers=headers, signer=secret)))
+                shard = self._consumer.shard_of(task.job_id)
+                sent.append((delivery, result_message(task, result, headers=headers, signer=secret, shard=shard)))
             else:
                 self._consumer.ack([delivery.tag])
         return sent

@@ -159,9 +159,8 @@ class Orchestrator:
     def _start(self, deliveries: Sequence[Delivery]) -> None:
         """Group events by job, and start work on every job that is not in flight."""
         events: dict[str, list[ReceivedEvent]] = {}
-        placed_events = self._placement.choose_workers(
-            [received for _, received in self._authenticator.events(deliveries)]
-        )
+        found = self._moved([received for _, received in self._authenticator.events(deliveries)])
+        placed_events = self._placement.choose_workers(found)
         undecided = cancel_children(
             finish_branches(placed_events, store=self._store, consumer=self._consumer, counts=self._counts),
             store=self._store,
@@ -194,6 +193,17 @@ class Orchestrator:
             self._defer_or_quarantine(job, job_events)
         if forwarded:
             self._forward([(received.delivery, received.under(key)) for received, key in forwarded])
+
+    def _moved(self, events: list[ReceivedEvent]) -> list[ReceivedEvent]:
+        """Move events that are not in the shard of their job there; return the others."""
+        shards = [self._consumer.shard_of(received.event.job_id) for received in events]
+        strays = [pair for pair in zip(events, shards, strict=True) if not pair[0].delivery.tag.startswith(pair[1])]
+        if not strays:
+            return events
+        self._forward(
+            [(each.delivery, replace(each.under(each.delivery.routing_key), shard=to)) for each, to in strays]
+        )
+        return [each for each, to in zip(events, shards, strict=True) if each.delivery.tag.startswith(to)]
 
     def _work(self, loaded: LoadedBranches, events: list[ReceivedEvent]) -> Work:
         job, rules, services = loaded.job, self._rules, self._services

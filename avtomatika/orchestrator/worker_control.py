@@ -6,9 +6,10 @@ tasks or rejected workers are rejected anyway.
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 
 from avtomatika import broker
-from avtomatika.broker import Consumer
+from avtomatika.broker import Consumer, Outgoing
 from avtomatika.core.events import Result
 from avtomatika.core.job import group_of
 from avtomatika.errors import NoRouteError, UnavailableError
@@ -37,9 +38,13 @@ def notify_drained(consumer: Consumer, heartbeats: Sequence[Heartbeat], is_drain
 
 
 def _broadcast(consumer: Consumer, controls: Sequence[Control]) -> None:
-    if controls:
+    by_shard: dict[str, list[Outgoing]] = {}
+    for control in controls:
+        shard = consumer.shard_of(control.group) if isinstance(control, Cancel) else ""
+        by_shard.setdefault(shard, []).append(replace(broker.control_message(control), shard=shard))
+    if by_shard:
         try:
-            consumer.settle_many([([broker.control_message(control) for control in controls], ())])
+            consumer.settle_many([(messages, ()) for messages in by_shard.values()])
         except (UnavailableError, NoRouteError) as error:
             logger.warning("%s; workers are notified late of cancelled tasks", error)
 
