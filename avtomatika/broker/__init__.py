@@ -3,7 +3,7 @@
 from avtomatika.transport import Outgoing
 from avtomatika.transport.options import LEASE_SECONDS
 
-from .connection import connect, identity, redacted_url
+from .connection import connect, for_shards, identity, redacted_url
 from .consumer import Consumer, Delivery
 from .requests import read_tasks
 from .topology import (

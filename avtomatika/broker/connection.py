@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from copy import copy
 from typing import Any
 
 from kombu import Connection
@@ -52,6 +53,13 @@ def connect(
         **options,
     }
     return Connection(url, transport=_TRANSPORT, ssl=scheme == "rediss+cluster", transport_options=options)
+
+
+def for_shards(connection: Connection, prefixes: Sequence[str]) -> Connection:
+    """Return a new connection like *connection* for the shards with these prefixes of keys."""
+    options = copy(connection.transport_options)  # with its credentials for sentinels
+    options["prefixes"] = tuple(prefixes)
+    return connection.clone(transport_options=options)
 
 
 def identity(connection: Connection) -> str:

@@ -10,7 +10,7 @@ from kombu import Connection, Consumer as KombuConsumer, Queue
 
 from avtomatika.core.frozen import dataclass
 from avtomatika.core.plan import Plan
-from avtomatika.core.shards import prefix_of
+from avtomatika.core.shards import prefix_of, shard_name, shard_prefixes
 from avtomatika.transport import Channel, NoRouteError, Outgoing
 
 from .connection import translated
@@ -58,19 +58,22 @@ class Consumer:
     """
 
     def __init__(self, connection: Connection, queues: Sequence[str], *, prefetch: int) -> None:
-        self._connection = connection
         self._batch: list[Any] = []
         self._closing = Event()
+        self._open(connection, queues, prefetch)
+
+    def _open(self, connection: Connection, queues: Sequence[str], prefetch: int) -> None:
         with translated(connection):
-            self.channel: Channel = connection.channel()
-            self._consumer = KombuConsumer(
-                self.channel,
+            channel: Channel = connection.channel()
+            consumer = KombuConsumer(
+                channel,
                 queues=[Queue(name, no_declare=True) for name in queues],
                 on_message=self._batch.append,
                 auto_declare=False,
             )
-            self.set_prefetch(prefetch)
-            self._consumer.consume()
+            channel.basic_qos(prefetch_count=prefetch)
+            consumer.consume()
+        self._connection, self.channel, self._consumer = connection, channel, consumer
 
     @property
     def queues(self) -> list[str]:
@@ -201,6 +204,20 @@ class Consumer:
         for name in watched - wanted:
             self._consumer.cancel_by_queue(name)
         self._consumer.consume()
+
+    def move(self, connection: Connection) -> None:
+        """Consume the same queues through *connection* from now on. Call it from the taking thread; unacknowledged
+        deliveries are redelivered when their leases expire."""
+        former = self.channel
+        self._open(connection, self.queues, prefetch=1)
+        former.close()
+
+    def recorded_prefixes(self) -> tuple[str, ...]:
+        """Read the prefixes of the keys of all shards that the installation has recorded at its home."""
+        server = self.channel.server
+        with translated(self._connection):
+            counts = server.execute(("HKEYS", f"{server.prefix}shards"))
+        return shard_prefixes(shard_name(server.prefix), max(map(int, counts), default=1))
 
     def message_count(self, queue: str) -> int:
         """Return the number of messages waiting in *queue*."""

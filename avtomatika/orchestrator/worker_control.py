@@ -1,4 +1,4 @@
-"""Control messages for workers: cancelled tasks, rejected and drained workers.
+"""Control messages for workers, published at home: cancelled tasks, rejected and drained workers.
 
 They only save time: a worker that misses one learns of a cancelled job at its next lease renewal, and results of closed
 tasks or rejected workers are rejected anyway.
@@ -6,10 +6,9 @@ tasks or rejected workers are rejected anyway.
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
 
 from avtomatika import broker
-from avtomatika.broker import Consumer, Outgoing
+from avtomatika.broker import Consumer
 from avtomatika.core.events import Result
 from avtomatika.core.job import group_of
 from avtomatika.errors import NoRouteError, UnavailableError
@@ -38,13 +37,9 @@ def notify_drained(consumer: Consumer, heartbeats: Sequence[Heartbeat], is_drain
 
 
 def _broadcast(consumer: Consumer, controls: Sequence[Control]) -> None:
-    by_shard: dict[str, list[Outgoing]] = {}
-    for control in controls:
-        shard = consumer.shard_of(control.group) if isinstance(control, Cancel) else ""
-        by_shard.setdefault(shard, []).append(replace(broker.control_message(control), shard=shard))
-    if by_shard:
+    if controls:
         try:
-            consumer.settle_many([(messages, ()) for messages in by_shard.values()])
+            consumer.settle_many([([broker.control_message(control) for control in controls], ())])
         except (UnavailableError, NoRouteError) as error:
             logger.warning("%s; workers are notified late of cancelled tasks", error)
 

@@ -49,7 +49,7 @@ class WorkerRegistry(ServerPart):
         super().__init__(server)
         self._is_authorized = is_authorized
         self._limits = Limits(server, Router(server))
-        self._queues = transport.Keys(server.prefix)
+        self._queues = [transport.Keys(prefix) for prefix in server.prefixes]
         self._drained: tuple[frozenset[str], float] = frozenset(), float("-inf")
 
     def find(self, worker_id: str) -> WorkerRecord:
@@ -128,11 +128,14 @@ class WorkerRegistry(ServerPart):
     def fleet(self, *, with_holdings: bool = False) -> list[Candidate]:
         """Return the workers that can be selected for tasks now, with their load, and on request their cached files."""
         there = [worker for worker in self.workers() if worker.is_online]
+        if not there:
+            return []
         queues = [f"@{worker.worker_id}" for worker in there]
-        [traits] = self._read([("HMGET", self._queues.queues, *queues)]) if queues else [[]]
+        traits = self._read([("HMGET", keys.queues, *queues) for keys in self._queues])
         streams = [
-            (place, self._queues.stream(queue, int(level)))
-            for place, (queue, known) in enumerate(zip(queues, traits, strict=True))
+            (place, keys.stream(queues[place], int(level)))
+            for keys, of_shard in zip(self._queues, traits, strict=True)
+            for place, known in enumerate(of_shard)
             for level in (known or b"").decode()
             if level.isdigit()
         ]
@@ -141,7 +144,7 @@ class WorkerRegistry(ServerPart):
         for (place, _), size in zip(streams, sizes, strict=True):
             own[place] += int(size)
         members = [_member(worker, size) for worker, size in zip(there, own, strict=True)]
-        chosen = [member for member, known in zip(members, traits, strict=True) if known is not None]
+        chosen = [member for member, known in zip(members, traits[0], strict=True) if known is not None]
         return self._with_holdings(chosen) if with_holdings else chosen
 
     def _with_holdings(self, members: Sequence[Candidate]) -> list[Candidate]:

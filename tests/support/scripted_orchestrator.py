@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from time import monotonic, sleep
 from typing import Any
 
 import redis
 
 from avtomatika import Blueprint, broker
-from avtomatika.broker import Consumer, Delivery
+from avtomatika.broker import Consumer, Delivery, Outgoing
 from avtomatika.core.events import Event, Result
 from avtomatika.core.plan import STEPS, TASKS, WORKERS
+from avtomatika.core.shards import shard_name, shard_prefixes
 from avtomatika.files.skill_files import Files
 from avtomatika.files.task_files import TaskFiles
 from avtomatika.files.task_storage import TaskStorage
@@ -43,8 +45,9 @@ def failed() -> None: ...
 class Office:
     """Sends tasks of the blueprint's first state, and receives results and notices, on one broker."""
 
-    def __init__(self, url: str, *, lease_seconds: float = 30) -> None:
-        self._connection = broker.connect(url, lease_seconds=lease_seconds)
+    def __init__(self, url: str, *, lease_seconds: float = 30, shards: int = 1) -> None:
+        self.prefixes = shard_prefixes("g0", shards)
+        self._connection = broker.connect(url, prefixes=self.prefixes, lease_seconds=lease_seconds)
         self._redis = redis.Redis.from_url(url)
         self._intakes: dict[str, Consumer] = {}
         broker.declare(self._connection, [bp.plan])
@@ -55,6 +58,15 @@ class Office:
         with self._connection.Producer() as producer:
             for number, each in enumerate(params):
                 self.publish(producer, wire.dump_task(task(number, each, task_type=task_type)), queue or task_type)
+
+    def give_in(self, shard: int, *params: dict[str, Any], queue: str = "work") -> None:
+        """Publish a task of the job of *shard* for each of *params*, numbered from 10 times *shard*."""
+        job_id = f"{shard_name(self.prefixes[shard])}-1"
+        tasks = [replace(task(10 * shard + number, each), job_id=job_id) for number, each in enumerate(params)]
+        with self._connection.channel() as channel:
+            for each in tasks:
+                body, headers = wire.dump_task(each), {"x-group": job_id}
+                channel.settle([Outgoing(TASKS, queue, body, headers=headers, shard=self.prefixes[shard])], ())
 
     @staticmethod
     def publish(producer: Any, body: str, routing_key: str) -> None:

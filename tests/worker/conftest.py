@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from avtomatika import Worker, broker
+from avtomatika.core.shards import shard_prefixes
 from avtomatika.worker.links import broker_link, control
 from avtomatika.worker.links.broker_link import BrokerLink
 from avtomatika.worker.runtime import Runtime
@@ -52,10 +53,11 @@ def run_link(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callab
         url: str = redis_url,
         concurrency: int = 4,
         lease_seconds: float = 30,
+        shards: int = 1,
     ) -> BrokerLink:
         link = BrokerLink(
             Runtime(worker.skills, worker_id="worker-1", concurrency=concurrency),
-            connection=broker.connect(url, lease_seconds=lease_seconds),
+            connection=broker.connect(url, prefixes=shard_prefixes("g0", shards), lease_seconds=lease_seconds),
             drain_timeout_seconds=5,
         )
         thread = threading.Thread(target=link.run)

@@ -28,6 +28,7 @@ from .heartbeats import Heartbeats
 from .identity import WorkerStatus
 from .outbox import Outbox
 from .scheduler import LinkSlot
+from .shards import AllShards
 
 logger = logging.getLogger(__name__)
 
@@ -56,7 +57,7 @@ class BrokerLink:
         """Without a *slot* this is the only link and takes tasks whenever it can. Without *worker_status* it sends no
         heartbeats."""
         self._runtime = runtime
-        self._connection = connection
+        self._shards = AllShards(connection)
         self._queues = runtime.task_types
         self._drain_timeout_seconds = drain_timeout_seconds
         #: Tasks that were started and not yet announced.
@@ -87,7 +88,7 @@ class BrokerLink:
             if consumer is not None:
                 self._work(consumer)
         finally:
-            self._connection.release()
+            self._shards.connection.release()
 
     def _work(self, consumer: Consumer) -> None:
         handoff = self._handoff = self._new_handoff(consumer)
@@ -96,7 +97,7 @@ class BrokerLink:
         )
         outbox = self._outbox = Outbox(self._runtime, sender, self._partition)
         control = Control(
-            self._connection,
+            self._shards.connection,
             self._runtime,
             cancelled_tags=lambda: consumer.cancelled,
             on_rejected=self._on_rejected,
@@ -139,16 +140,18 @@ class BrokerLink:
         def attach() -> None:
             self._declare()
             own = broker.worker_queue(self._runtime.worker_id)
-            attached.append(Consumer(self._connection, [*self._queues, own], prefetch=self._runtime.capacity.tasks))
+            attached.append(
+                Consumer(self._shards.connection, [*self._queues, own], prefetch=self._runtime.capacity.tasks)
+            )
 
         self._backoff.run(attach, until=lambda: self._stopping or attached, wait=self._pause, errors=UnavailableError)
         return attached[0] if attached else None
 
     def _declare(self) -> None:
         """Declare the queues, and tell the other links which broker this is."""
-        broker.declare_tasks(self._connection, self._runtime.task_types, worker_id=self._runtime.worker_id)
+        broker.declare_tasks(self._shards.connection, self._runtime.task_types, worker_id=self._runtime.worker_id)
         if self._slot is not None:
-            self._slot.set_broker(broker.identity(self._connection))
+            self._slot.set_broker(broker.identity(self._shards.connection))
 
     def _take_tasks(self, consumer: Consumer) -> None:
         self._backoff.run(lambda: self._step(consumer), until=lambda: self._stopping, wait=self._pause)
@@ -166,6 +169,10 @@ class BrokerLink:
             self._declare()  # a restarted broker may have lost the queues
             if self._slot is not None:
                 self._slot.recovered()  # otherwise the link would get no more grants
+        deferred = 0 if self._outbox is None else self._outbox.deferred
+        if not self._shards.follow(consumer, deferred=deferred, declare=self._declare):
+            sleep(_CHECK_SECONDS)
+            return
         self._run_once(consumer)
 
     def _on_rejected(self) -> None:
@@ -174,7 +181,7 @@ class BrokerLink:
 
     def _wait_while_rejected(self) -> None:
         """Take no tasks while orchestrators reject this worker."""
-        address = broker.redacted_url(self._connection.hostname)
+        address = broker.redacted_url(self._shards.connection.hostname)
         logger.error("the orchestrators at %s reject this worker: taking no tasks from there", address)
         if self._slot is not None:
             self._slot.failed()
@@ -195,7 +202,7 @@ class BrokerLink:
 
     def _wait_while_draining(self, consumer: Consumer) -> None:
         """Requeue tasks that have not started, and take none until an operator resumes this worker."""
-        logger.warning("draining: taking no tasks from %s", broker.redacted_url(self._connection.hostname))
+        logger.warning("draining: taking no tasks from %s", broker.redacted_url(self._shards.connection.hostname))
         self._queues = []  # when it resumes, they are consumed again
         consumer.consume_from(())
         self._requeue(consumer, self._runtime.withdraw())

@@ -1,6 +1,7 @@
 """Control: a thread that receives broadcasts from orchestrators and cancels tasks.
 
-It has its own connection, since a busy worker takes no tasks but must receive cancellations.
+It has its own connection, since a busy worker takes no tasks but must receive cancellations. Those of all shards are
+published at home.
 """
 
 import logging
@@ -59,7 +60,8 @@ class Control:
         backoff = Backoff(logger, "cancellations are delayed")
 
         def listen() -> None:
-            with self._connection.clone() as connection:
+            home = self._connection.transport_options["prefixes"][:1]
+            with broker.for_shards(self._connection, home) as connection:
                 broker.declare_control(connection, self._queue)
                 consumer = Consumer(connection, [self._queue], prefetch=_PREFETCH)
                 backoff.succeeded()
