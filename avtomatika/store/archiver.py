@@ -56,7 +56,8 @@ class Archiver(Sweeper):
 
     def _chunks(self, job_ids: Sequence[str]) -> Iterator[list[str]]:
         """Yield parts of *job_ids* whose jobs fit in memory together."""
-        asked = [key(job_id) for job_id in job_ids for key in (self._keys.job, self._keys.history)]
+        keys = ((job_id, self._keys.of(job_id)) for job_id in job_ids)
+        asked = [key(job_id) for job_id, own in keys for key in (own.job, own.history)]
         sizes = [int(size or 0) for size in self._read([("MEMORY", "USAGE", key, "SAMPLES", 0) for key in asked])]
         start, total = 0, 0
         for place, size in enumerate(map(sum, zip(sizes[::2], sizes[1::2], strict=True))):
@@ -70,8 +71,9 @@ class Archiver(Sweeper):
         """Read jobs; those that the server does not have any more are left out."""
         commands = list[tuple[str | int, ...]]()
         for job_id in job_ids:
-            lists = (self._keys.history(job_id), self._keys.notes(job_id))
-            commands += [("HGETALL", self._keys.job(job_id)), *(("LRANGE", key, 0, -1) for key in lists)]
+            keys = self._keys.of(job_id)
+            lists = (keys.history(job_id), keys.notes(job_id))
+            commands += [("HGETALL", keys.job(job_id)), *(("LRANGE", key, 0, -1) for key in lists)]
         found = [() if isinstance(row, RedisError) else row for row in self.read_together(self._read_each(commands))[0]]
         stored = []
         for job_id, fields, history, notes in zip(job_ids, found[::3], found[1::3], found[2::3], strict=True):

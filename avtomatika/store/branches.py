@@ -57,6 +57,7 @@ class BranchQuery:
     def commands(self, keys: Keys) -> list[Sequence[str | int]]:
         """Return the commands whose replies :meth:`load` takes."""
         commands: list[Sequence[str | int]] = []
+        keys = keys.of(self.job.id)
         if self.numbers:
             commands.append(("HMGET", keys.branches(self.job.id), *self.numbers))
         if self.answers:
@@ -89,6 +90,8 @@ def branch_call(finished: FinishedBranch, *, keys: Keys, router: Router, secret:
     Raises the transport's NoRouteError if the plan of its job has no bindings.
     """
     result = finished.result
+    keys = keys.of(result.job_id)
+    router = router.of(keys.prefix)
     joined = Joined(result.job_id, step_of(result.task_id))
     message = step_message(SendEvent(f"{finished.prefix}._joined", joined), secret)
     route = router.route(message.exchange, message.routing_key)

@@ -98,6 +98,8 @@ def commit_call(
     written then.
     """
     job, step = commit.step.job, commit.step
+    keys = keys.of(job.id)
+    router = router.of(keys.prefix)
     sent = _sent(commit, router, secret, clock, notifies=notifies)
     causes = [(*router.parse_tag(cause.tag), cause) for cause in commit.causes]
     args = _Arguments(

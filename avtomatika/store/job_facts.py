@@ -65,8 +65,9 @@ class JobFactsReader(ServerPart):
         super().__init__(server)
         self._router = router
         self._registry = registry
-        self._inspector = Inspector(server, router)
-        self._flow = FlowControl(server, router)
+        shards = {prefix: (server.at(prefix), router.of(prefix)) for prefix in server.prefixes}
+        self._inspectors = {prefix: Inspector(*shard) for prefix, shard in shards.items()}
+        self._flows = {prefix: FlowControl(*shard) for prefix, shard in shards.items()}
         self._times = TaskTimes(server)
 
     def facts(self, job: Job) -> Facts:
@@ -81,9 +82,11 @@ class JobFactsReader(ServerPart):
             Plans(self._server).read_announcements(),
             self._registry.read_workers(),
             ServerInfoReader(self._server).read_info(),
-            self._inspector.read_traits(),
+            together(*(each.read_traits() for each in self._inspectors.values())),
         )
-        return GroupFacts(*(yield from together(*readings)))
+        *shared, traits = yield from together(*readings)
+        queues = {name: "".join({*chain(*(each.get(name, "") for each in traits))}) for name in traits[0]}
+        return GroupFacts(*[*shared, queues])
 
     def read_facts(self, job: Job, group: GroupFacts, *, depth: int = 0) -> Reading[Facts]:
         """Read the facts about *job*, in one round trip; in more for a fan-out, and for the jobs that it waits for."""
@@ -94,7 +97,8 @@ class JobFactsReader(ServerPart):
             self._read_child(job, group, depth=depth),
         )
         (live, due_ms, ending), places, child = yield from together(*readings)
-        line = none_refused((yield [("LRANGE", self._keys.unique_of(job), 0, -1)]))[0] if _may_wait(job) else ()
+        line_key = self._keys.of(job.id).unique_of(job)
+        line = none_refused((yield [("LRANGE", line_key, 0, -1)]))[0] if _may_wait(job) else ()
         ids = [each.decode() for each in line]
         return Facts(
             job=job,
@@ -112,10 +116,10 @@ class JobFactsReader(ServerPart):
 
     def _read_own(self, job: Job) -> Reading[tuple[LiveState, dict[str, int], HistoryEntry | None]]:
         """Read the live state of *job*, its timers, and its last history entry if it has ended."""
-        timers = timers_of_job(job, job.status)
-        wanted = [("ZSCORE", self._keys.timers(), timer_name(job.id, timer)) for timer in timers]
-        last = [("LRANGE", self._keys.history(job.id), -1, -1)] if job.status.is_final else []
-        replies = none_refused((yield [*wanted, *last, *live_state.commands(job, self._keys)]))
+        timers, keys = timers_of_job(job, job.status), self._keys.of(job.id)
+        wanted = [("ZSCORE", keys.timers(), timer_name(job.id, timer)) for timer in timers]
+        last = [("LRANGE", keys.history(job.id), -1, -1)] if job.status.is_final else []
+        replies = none_refused((yield [*wanted, *last, *live_state.commands(job, keys)]))
         scores, rows = replies[: len(timers)], chain(*replies[len(timers) :][: len(last)])
         due_ms = {timer: int(float(score)) for timer, score in zip(timers, scores, strict=True) if score is not None}
         ending = next((load_entry(0, row).entry for row in rows), None)
@@ -124,7 +128,7 @@ class JobFactsReader(ServerPart):
     def _read_some_branches(self, job: Job) -> Reading[Job]:
         if job.fan_out is None:
             return job
-        [(_, fields)] = none_refused((yield [("HSCAN", self._keys.tasks(job.id), 0, "COUNT", _SAMPLE)]))
+        [(_, fields)] = none_refused((yield [("HSCAN", self._keys.of(job.id).tasks(job.id), 0, "COUNT", _SAMPLE)]))
         ids = [name.decode() for name in fields[::2] if b"/" not in name]
         numbers = sorted(branch_of(task_id) for task_id in ids)[:_SAMPLE]
         wanted = BranchQuery(job, numbers, answers=False)
@@ -132,15 +136,17 @@ class JobFactsReader(ServerPart):
 
     def _read_places(self, job: Job, queues: Mapping[str, str]) -> Reading[dict[str, QueuePlace]]:
         tasks = [task for task in job.tasks.values() if task.is_open and task.blueprint is None]
+        prefix = self._keys.of(job.id).prefix
+        inspector = self._inspectors[prefix]
         places = {task.id: _queue_of(task) for task in tasks}
         if job.status in _BETWEEN_STATES:
             with suppress(NoRouteError), server_errors():
-                route = self._router.route(STEPS, f"{prefix_of(job, str(job.current_state))}._enter")
+                route = self._router.of(prefix).route(STEPS, f"{prefix_of(job, str(job.current_state))}._enter")
                 places[job.id] = route.queues[0]
         located = [task for task in tasks if not task.branch] or tasks[-1:]
         readings: Sequence[Reading[Any]] = (
-            self._inspector.read_stats(places.values(), queues),
-            *(self._inspector.read_location(_queue_of(task), task.groups, queues) for task in located),
+            inspector.read_stats(places.values(), queues),
+            *(inspector.read_location(_queue_of(task), task.groups, queues) for task in located),
             *(self._read_turn(job, task, queues) for task in located),
         )
         figures, *found = yield from together(*readings)
@@ -152,12 +158,12 @@ class JobFactsReader(ServerPart):
 
     def _read_turn(self, job: Job, task: Task, queues: Mapping[str, str]) -> Reading[dict[str, Any]]:
         """Read the turn of a task, and the limit that stops it, in a queue whose consumers take turns."""
-        queue = _queue_of(task)
-        place = (yield from self._flow.read_place(queue, task.attempt_group)) if "w" in queues.get(queue, "") else None
+        queue, flow = _queue_of(task), self._flows[self._keys.of(job.id).prefix]
+        place = (yield from flow.read_place(queue, task.attempt_group)) if "w" in queues.get(queue, "") else None
         if place is None:
             return {}
         names = (f"skill:{task.task_type}", f"client:{job.client}", f"blueprint:{job.blueprint}")
-        paused = [each for each in (yield from self._flow.read_limits(names)) if each.paused_by]
+        paused = [each for each in (yield from flow.read_limits(names)) if each.paused_by]
         found = place.limit or next(iter(paused), None)  # without a consumer nothing has been stopped
         if found is None:
             return {"before": place.ahead, "in_turns": True}

@@ -72,7 +72,8 @@ class JobReader(ServerPart):
             {name: value for name in job.large if (value := self.cache.get(job.id, name)) is not None} for job in jobs
         ]
         wanted = [[name for name in job.large if name not in values] for job, values in zip(jobs, known, strict=True)]
-        commands = [("HMGET", self._keys.job(job.id), *names) for job, names in zip(jobs, wanted, strict=True) if names]
+        keys = [self._keys.of(job.id).job(job.id) for job in jobs]
+        commands = [("HMGET", key, *names) for key, names in zip(keys, wanted, strict=True) if names]
         rows = iter(none_refused((yield commands)))
         for job, names, values in zip(jobs, wanted, known, strict=True):
             for row in islice(rows, 1 if names else 0):
@@ -112,7 +113,7 @@ class JobQueries(JobLists):
         """Return the approval that *job* waits for. Raises ConflictError if it waits for none, or not for *token*."""
         asked = approval_of(job)
         if asked is None or asked.token != (token or asked.token):
-            [decided] = self._read([("HGET", self._keys.job(job.id), "decided")])
+            [decided] = self._read([("HGET", self._keys.of(job.id).job(job.id), "decided")])
             raise too_late(job, token, (decided or b"").decode())
         return asked
 
@@ -153,7 +154,7 @@ class JobQueries(JobLists):
     def later(self, origin: str, after: str | None = None) -> list[Job]:
         """Return the jobs on the server that continue the first job *origin*, directly or not, created after that
         job."""
-        [row] = self._read([("ZRANGE", self._keys.by_origin(origin), -_MOST_TRIES, -1)])
+        [row] = self._read([("ZRANGE", self._keys.of(origin).by_origin(origin), -_MOST_TRIES, -1)])
         ids = [job_id.decode() for job_id in row]
         later = ids[ids.index(after) + 1 :] if after in ids else ids
         return [job for job in self.load_many(later) if job is not None]
@@ -173,7 +174,7 @@ class JobQueries(JobLists):
         self, job_id: str, *, after: int = 0, limit: int = 1000
     ) -> Reading[tuple[list[RecordedEntry], int | None]]:
         """The reading of :meth:`history`, in one round trip."""
-        call, is_stored = self._history_page(job_id, after, limit), ("EXISTS", self._keys.history(job_id))
+        call, is_stored = self._history_page(job_id, after, limit), ("EXISTS", self._keys.of(job_id).history(job_id))
         [[is_more, *rows], *stored] = none_refused((yield [call, *([] if self.archive is None else [is_stored])]))
         if self.archive is not None and not stored[0]:
             archived = self.archive.load(job_id)
@@ -197,13 +198,12 @@ class JobQueries(JobLists):
             yield from recorded
 
     def _history_page(self, job_id: str, after: int, limit: int, max_bytes: int = _MAX_PAGE_BYTES) -> Call:
-        return Call(READ_HISTORY, [self._keys.history(job_id)], [min(after, _MAX_SEQ), limit, max_bytes])
+        return Call(READ_HISTORY, [self._keys.of(job_id).history(job_id)], [min(after, _MAX_SEQ), limit, max_bytes])
 
     def notes(self, job_id: str) -> list[dict[str, Any]]:
         """Return the notes about ignored events, newest first, at most 100."""
-        [rows, is_stored] = self._read(
-            [("LRANGE", self._keys.notes(job_id), 0, -1), ("EXISTS", self._keys.job(job_id))]
-        )
+        keys = self._keys.of(job_id)
+        [rows, is_stored] = self._read([("LRANGE", keys.notes(job_id), 0, -1), ("EXISTS", keys.job(job_id))])
         if self.archive is not None and not is_stored and (archived := self.archive.load(job_id)) is not None:
             rows = archived.notes
         return [load_note(row) for row in rows]
@@ -224,7 +224,7 @@ class JobQueries(JobLists):
 
     def task_workers(self, tasks: Sequence[tuple[str, str]]) -> list[str | None]:
         """Return the id of the worker that started each of *tasks* (job id, task id), or None."""
-        rows = self._read([("HGET", self._keys.tasks(job_id), f"{task}/worker") for job_id, task in tasks])
+        rows = self._read([("HGET", self._keys.of(job_id).tasks(job_id), f"{task}/worker") for job_id, task in tasks])
         return [None if row is None else row.decode() for row in rows]
 
 

@@ -32,7 +32,7 @@ class JobRevisions(ServerPart):
         return {each: _revision(each, list(islice(answers, len(asked)))) for each, asked in commands.items()}
 
     def _commands(self, job_id: str, task_ids: tuple[str, ...], streamed: bool = False) -> list[Sequence[str]]:
-        keys = self._keys
+        keys = self._keys.of(job_id)
         commands: list[Sequence[str]] = [("HGET", keys.job(job_id), "v"), ("LLEN", keys.history(job_id))]
         if streamed:
             commands.append(("HGET", keys.stream_state(job_id), "last"))

@@ -43,10 +43,11 @@ class JobSignals(ServerPart):
         checked(self._run_routed(self._router, [job], partial(self._call, name, data, by, idempotency_key), _read))
 
     def _call(self, name: str, data: Json, by: str, idempotency_key: str | None, job: Job) -> Call:
-        token = token_hex(8)
+        token, keys = token_hex(8), self._keys.of(job.id)
+        router = self._router.of(keys.prefix)
         message = step_message(SendEvent(signal_key(job), SignalReceived(job.id, token)), self._keyring.secret)
-        route = self._router.route(message.exchange, message.routing_key)
-        stream = self._router.stream(route.queues[0], message.priority)
+        route = router.route(message.exchange, message.routing_key)
+        stream = router.stream(route.queues[0], message.priority)
         shown = {"id": token, "name": name, "by": by, "data": data}
         entry = HistoryEntry("signal_received", data=shown)
         key = "" if idempotency_key is None else _digest([name, idempotency_key])
@@ -54,8 +55,8 @@ class JobSignals(ServerPart):
         sent: list[Argument] = [dump_signals([shown]).rstrip(b"\n"), key, _digest(data), *limits]
         return Call(
             KEEP_SIGNAL,
-            [self._keys.job(job.id), route.bindings_key, stream, self._keys.history(job.id)],
-            [*sent, route.version, self._router.encode(message), dump_entry(entry)],
+            [keys.job(job.id), route.bindings_key, stream, keys.history(job.id)],
+            [*sent, route.version, router.encode(message), dump_entry(entry)],
         )
 
 

@@ -59,7 +59,8 @@ class JobStreams(ServerPart):
 
     def page(self, job_id: str, *, after: int = 0, limit: int = 1000) -> StreamPage:
         """Return entries with ``seq > after``. Entries that were dropped before the first are marked."""
-        stream, state = self._keys.stream(job_id), self._keys.stream_state(job_id)
+        keys = self._keys.of(job_id)
+        stream, state = keys.stream(job_id), keys.stream_state(job_id)
         rows, [open_runs] = self._read(
             [("XRANGE", stream, f"{after + 1}-0", "+", "COUNT", limit + 1), ("HMGET", state, "open")]
         )
@@ -70,7 +71,7 @@ class JobStreams(ServerPart):
         return StreamPage(entries, following, len(rows) <= limit, int(open_runs or 0) > 0)
 
     def _call(self, run: RunChunks) -> Call:
-        keys, job_id = self._keys, run.job_id
+        keys, job_id = self._keys.of(run.job_id), run.job_id
         values = ["" if value is None else value for chunk in run.chunks for value in chunk]
         return Call(
             APPEND_STREAM,

@@ -96,9 +96,10 @@ class JobWriter(JobQueries):
         if its key contains no job."""
         error = {"code": UnreadableRecordError.code.upper(), "message": job.reason}
         entry = HistoryEntry("job_quarantined", state=job.current_state, data={"reason": job.reason, "error": error})
-        indexes = [self._keys.by_status(status) for status in (job.status, JobStatus.QUARANTINED)]
-        keys = [self._keys.job(job.id), self._keys.history(job.id), *indexes]
-        [is_done] = self._run_all([Call(QUARANTINE_JOB, keys, [job.id, job.status, dump_entry(entry)])])
+        keys = self._keys.of(job.id)
+        indexes = [keys.by_status(status) for status in (job.status, JobStatus.QUARANTINED)]
+        own = [keys.job(job.id), keys.history(job.id), *indexes]
+        [is_done] = self._run_all([Call(QUARANTINE_JOB, own, [job.id, job.status, dump_entry(entry)])])
         if is_done != 1 or not self._commit_options["notifies"]:
             return []
         quarantined = job.evolve(status=JobStatus.QUARANTINED, error=error)

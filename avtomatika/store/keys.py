@@ -38,6 +38,8 @@ class Keys:
 
     def of(self, job_id: str) -> "Keys":
         """Return the keys of the shard of a job or task."""
+        if len(self.shards) == 1:
+            return self
         return self._of[shard_of(job_id, self._of, self.shard)]
 
     #: Hash: ``v`` version, ``status``, ``doc`` JSON that changes, ``init`` JSON that never changes, ``created`` and

@@ -24,6 +24,7 @@ _OF_TASK = ("", "/worker", "/progress")
 
 def taken_call(tag: str | None, taken: TaskStarted, *, keys: Keys, router: Router) -> Call:
     """Return the call that records who started a task and acknowledges the notice with *tag*, unless it is None."""
+    keys = keys.of(taken.job_id)
     stream, entry = (keys.job(taken.job_id), "") if tag is None else router.parse_tag(tag)
     job_id, task_id = taken.job_id, taken.task_id
     own, timers = [keys.job(job_id), keys.history(job_id), keys.tasks(job_id)], [keys.timers(), keys.timer_messages()]
@@ -36,12 +37,17 @@ def taken_call(tag: str | None, taken: TaskStarted, *, keys: Keys, router: Route
 def progress_call(progress: Progress, *, keys: Keys) -> Call:
     """Return the call that records the progress of a task if that attempt is still open."""
     share, message = repr(float(progress.progress)), shortened(progress.message)
-    return Call(TASK_PROGRESS, [keys.tasks(progress.job_id)], [progress.task_id, progress.attempt, share, message])
+    return Call(
+        TASK_PROGRESS,
+        [keys.of(progress.job_id).tasks(progress.job_id)],
+        [progress.task_id, progress.attempt, share, message],
+    )
 
 
 def commands(job: Job, keys: Keys) -> list[Sequence[str]]:
     """Return the commands whose replies :func:`read` takes."""
     wanted: list[Sequence[str]] = []
+    keys = keys.of(job.id)
     if job.tasks:
         wanted.append(
             ("HMGET", keys.tasks(job.id), *(f"{task_id}{each}" for task_id in job.tasks for each in _OF_TASK))

@@ -14,7 +14,7 @@ from avtomatika.transport import Reading, none_refused
 from avtomatika.transport.scripts import Call
 
 from .records import load_job
-from .scripts import ANNOUNCE_PLANS, UNFINISHED_JOBS
+from .scripts import ANNOUNCE_PLANS, UNFINISHED_JOBS, server_errors
 from .server_part import ServerPart
 
 #: Time after which an unannounced plan without queues is forgotten. Until then, jobs that a web process with this plan
@@ -65,8 +65,10 @@ class Plans(ServerPart):
 
     def unfinished_jobs(self) -> Iterator[list[Job]]:
         """Yield all unfinished jobs, as of the call or later, in pages of one round trip each."""
-        statuses = [self._keys.by_status(status) for status in JobStatus if not status.is_final]
-        job_ids = [job_id.decode() for job_id in self._run(Call(UNFINISHED_JOBS, statuses, []))]
+        statuses = [status for status in JobStatus if not status.is_final]
+        calls = [Call(UNFINISHED_JOBS, list(map(keys.by_status, statuses)), []) for keys in self._keys.shards]
+        with server_errors():
+            job_ids = [job_id.decode() for found in self._server.run_each(calls) for job_id in found]
         for first in range(0, len(job_ids), _PAGE):
             page = job_ids[first : first + _PAGE]
             [rows] = self.read_together(self._read_rows(page))

@@ -86,7 +86,8 @@ class Schedules(ServerPart):
 
     def last_statuses(self, records: Sequence[ScheduleRecord]) -> list[str | None]:
         """Return the status of the last job of each of *records*; None if there is none any more."""
-        rows = self._read([("HGET", self._keys.job(each.last_job_id or ""), "status") for each in records])
+        ids = [each.last_job_id or "" for each in records]
+        rows = self._read([("HGET", self._keys.of(job_id).job(job_id), "status") for job_id in ids])
         return [None if status is None else status.decode() for status in rows]
 
 

@@ -82,11 +82,13 @@ def unavailable(error: RedisError) -> UnavailableError:
 
 def note_call(keys: Keys, job_id: str, note: Json) -> Call:
     """Return the call that adds *note* to the notes of a job."""
+    keys = keys.of(job_id)
     return Call(ADD_NOTE, [keys.job(job_id), keys.notes(job_id)], [orjson.dumps(note)])
 
 
 def ignore_call(keys: Keys, router: Router, tag: str, job_id: str, note: Json) -> Call:
     """Return the call that acknowledges an event that changes nothing, and stores *note* unless it is None."""
     stream, entry = router.parse_tag(tag)
+    keys = keys.of(job_id)
     text = b"" if note is None else orjson.dumps(note)
     return Call(IGNORE_EVENT, [keys.job(job_id), keys.notes(job_id), stream], [router.consumer_name, entry, text])

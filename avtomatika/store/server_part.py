@@ -102,7 +102,9 @@ class ServerPart:
 
     def _read_rows(self, job_ids: Sequence[str], fields: Sequence[str] = JOB_FIELDS) -> Reading[list[JobRow]]:
         """Read *fields* of jobs."""
-        return (yield from self._read_each([("HMGET", self._keys.job(job_id), *fields) for job_id in job_ids]))
+        return (
+            yield from self._read_each([("HMGET", self._keys.of(job_id).job(job_id), *fields) for job_id in job_ids])
+        )
 
     def _read_each(self, commands: Sequence[Sequence[str | int]]) -> Reading[list[Any]]:
         """Read the replies to *commands*, or the error of a key that contains another type."""

@@ -47,6 +47,8 @@ def new_signal(job: Job, wish: Wish, by: str) -> Signal:
 
 def signal_call(job: Job, signal: Signal, *, keys: Keys, router: Router, secret: GroupSecret) -> Call:
     """Return the call that sends *signal*. Raises the transport's NoRouteError if the plan has no queue."""
+    keys = keys.of(job.id)
+    router = router.of(keys.prefix)
     message = step_message(SendEvent(signal_key(job), signal), secret)
     route = router.route(message.exchange, message.routing_key)
     call_keys = [keys.job(job.id), route.bindings_key, router.stream(route.queues[0], message.priority)]
@@ -82,6 +84,8 @@ def too_late(job: Job, token: str | None, decided: str) -> ConflictError:
 
 def decide_call(job: Job, decision: Decision, *, keys: Keys, router: Router, secret: GroupSecret) -> Call:
     """Return the call that records *decision*. Raises the transport's NoRouteError if the plan has no queue."""
+    keys = keys.of(job.id)
+    router = router.of(keys.prefix)
     message = step_message(SendEvent(f"{prefix_of(job, str(job.current_state))}._approval", decision), secret)
     route = router.route(message.exchange, message.routing_key)
     stream = router.stream(route.queues[0], message.priority)

@@ -37,20 +37,28 @@ class Swept:
 class Sweeper(ServerPart):
     """Does the periodic work of one server."""
 
-    def __init__(self, server: RedisClient, router: Router, *, keeps_jobs: bool = False) -> None:
-        """With *keeps_jobs* it deletes none: an :class:`.archiver.Archiver` does."""
+    def __init__(
+        self, server: RedisClient, router: Router, *, keeps_jobs: bool = False, prefixes: Sequence[str] | None = None
+    ) -> None:
+        """With *keeps_jobs* it deletes none: an :class:`.archiver.Archiver` does. *prefixes* are those of the shards
+        that it works for, by default all."""
         super().__init__(server)
+        self._shards = [keys for keys in self._keys.shards if prefixes is None or keys.prefix in prefixes]
         self._router = router
         self._keeps_jobs = keeps_jobs
         self._clock = ServerClock(server)
 
     def send_due_timers(self) -> Swept:
         """Move due timers into their queue, up to a limit per call."""
+        calls = []
         with server_errors():
-            [queue] = self._router.route(TIMERS, TIMERS).queues
-            keys = [self._keys.timers(), self._keys.timer_messages(), self._router.stream(queue, 0)]
-        moved = int(self._run(Call(SEND_DUE_TIMERS, keys, [_BATCH])))
-        return Swept(moved, is_more=moved == _BATCH)
+            for keys in self._shards:
+                router = self._router.of(keys.prefix)
+                [queue] = router.route(TIMERS, TIMERS).queues
+                call_keys = [keys.timers(), keys.timer_messages(), router.stream(queue, 0)]
+                calls.append(Call(SEND_DUE_TIMERS, call_keys, [_BATCH]))
+            moved = list(map(int, self._server.run_each(calls)))
+        return Swept(sum(moved), is_more=_BATCH in moved)
 
     def expire_jobs(self) -> Swept:
         """Delete jobs whose retention time is over, up to a limit per call.
@@ -59,23 +67,28 @@ class Sweeper(ServerPart):
         """
         if self._keeps_jobs:
             return Swept(0, is_more=False)
-        due = ("ZRANGE", self._keys.retention(), "-inf", self._clock.now_ms(), "BYSCORE", "LIMIT", 0, _EXPIRE_BATCH)
-        job_ids = [job_id.decode() for job_id in self._read([due])[0]]
-        if not job_ids or not self.claim(_RETENTION, seconds=_RETENTION_SECONDS):
+        most, now_ms = max(_EXPIRE_BATCH // len(self._shards), 1), self._clock.now_ms()
+        due = ("-inf", now_ms, "BYSCORE", "LIMIT", 0, most)
+        rows = self._read([("ZRANGE", keys.retention(), *due) for keys in self._shards])
+        found = {keys.claim(_RETENTION): row for keys, row in zip(self._shards, rows, strict=True) if row}
+        claimed = self._read([("SET", claim, 1, "NX", "EX", _RETENTION_SECONDS) for claim in found])
+        ours = {claim: row for (claim, row), answer in zip(found.items(), claimed, strict=True) if answer is not None}
+        if not ours:
             return Swept(0, is_more=False)
         try:
-            removed = self._expire(job_ids)
+            removed = self._expire([job_id.decode() for row in ours.values() for job_id in row])
         finally:
-            self.release_claim(_RETENTION)
-        return Swept(removed, is_more=len(job_ids) == _EXPIRE_BATCH)
+            self._read([("DEL", claim) for claim in ours])
+        return Swept(removed, is_more=most in map(len, ours.values()))
 
     def _expire(self, job_ids: Sequence[str]) -> int:
         [rows] = self.read_together(self._read_rows(job_ids, ("status", "init")))
         calls = []
         for job_id, row in zip(job_ids, rows, strict=True):
             status, init = (None, None) if isinstance(row, RedisError) else row
-            indexes = self._keys.indexes_of(*load_indexed(status, init))
-            retention, *own = self._keys.all_of(job_id)
+            keys = self._keys.of(job_id)
+            indexes = keys.indexes_of(*load_indexed(status, init))
+            retention, *own = keys.all_of(job_id)
             calls.append(Call(EXPIRE_JOB, [retention, *own, *indexes], [job_id, len(own)]))
         answers = self._run_all(calls)
         refused = [each for each, answer in zip(job_ids, answers, strict=True) if isinstance(answer, RedisError)]
@@ -87,8 +100,7 @@ class Sweeper(ServerPart):
         if job_ids:
             logger.error("cannot delete %d finished jobs, next attempt in an hour: %s", len(job_ids), job_ids[:3])
             later_ms = self._clock.now_ms() + _REFUSED_SECONDS * 1000
-            later = [part for job_id in job_ids for part in (later_ms, job_id)]
-            self._read([("ZADD", self._keys.retention(), "XX", *later)])
+            self._read([("ZADD", self._keys.of(each).retention(), "XX", later_ms, each) for each in job_ids])
 
     def claim(self, name: str, *, seconds: int) -> bool:
         """Return True if this orchestrator is the one to do work that is done once every *seconds*."""

@@ -8,6 +8,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import partial
+from itertools import chain
 
 from avtomatika.core.job import Json
 from avtomatika.schemas import wire
@@ -69,14 +70,14 @@ class TaskLeases(ServerPart):
 
     def of(self, worker_id: str) -> list[TaskLease]:
         """Return the known leases of *worker_id*."""
-        [names] = self._read([("SMEMBERS", self._keys.held_by(worker_id))])
-        found = self.find([name.decode() for name in names])
+        names = self._read([("SMEMBERS", keys.held_by(worker_id)) for keys in self._keys.shards])
+        found = self.find([name.decode() for name in chain(*names)])
         return [lease for lease in found if lease is not None and lease.worker_id == worker_id]
 
     def find(self, task_ids: Sequence[str]) -> list[TaskLease | None]:
         """Return the lease of each task, in order."""
         rows = self._read(
-            [("HMGET", self._keys.held(task_id), "worker", "tag", "message", "at", "named") for task_id in task_ids]
+            [("HMGET", self._keys.of(each).held(each), "worker", "tag", "message", "at", "named") for each in task_ids]
         )
         return [_lease(row) for row in rows]
 
@@ -88,8 +89,8 @@ class TaskLeases(ServerPart):
         """Return, for each lease, True if the job has finished or has closed the task."""
         commands: list[tuple[str, ...]] = []
         for each in leases:
-            job_id, task_id = each.task.job_id, each.task.task_id
-            commands += [("HGET", self._keys.job(job_id), "v"), ("HGET", self._keys.tasks(job_id), task_id)]
+            job_id, keys = each.task.job_id, self._keys.of(each.task.job_id)
+            commands += [("HGET", keys.job(job_id), "v"), ("HGET", keys.tasks(job_id), each.task.task_id)]
         answers = self._read(commands)
         pairs = zip(answers[::2], answers[1::2], leases, strict=True)
         return [version is not None and attempt != b"%d" % each.task.attempt for version, attempt, each in pairs]
@@ -97,7 +98,8 @@ class TaskLeases(ServerPart):
     def release(self, leases: Collection[TaskLease]) -> None:
         """Requeue tasks that were not started, without counting a delivery."""
         self._run_all([self._release_call(each) for each in leases])
-        self._read([("SREM", self._keys.held_by(each.worker_id), each.task.task_id) for each in leases])
+        tasks = [(each.worker_id, each.task.task_id) for each in leases]
+        self._read([("SREM", self._keys.of(task_id).held_by(worker), task_id) for worker, task_id in tasks])
 
     def settle(self, lease: TaskLease, outgoing: Outgoing, *, digest: str) -> SettleStatus:
         """Publish a task's result and acknowledge the task, if its worker holds it; *digest* identifies the result."""
@@ -110,7 +112,7 @@ class TaskLeases(ServerPart):
 
     def was_answered(self, task_id: str, digest: str) -> bool:
         """Return True if the result with *digest* was accepted."""
-        [found] = self._read([("SISMEMBER", self._keys.answers(task_id), digest)])
+        [found] = self._read([("SISMEMBER", self._keys.of(task_id).answers(task_id), digest)])
         return bool(found)
 
     def note(self, job_id: str, note: Json) -> None:
@@ -132,39 +134,43 @@ class TaskLeases(ServerPart):
 
     def _lease_call(self, given: NewLease, holder: str) -> Call:
         stream, entry = self._router.parse_tag(given.tag)
-        bindings, notice_stream, notice = self._routing(given.notice)
-        task_id, worker_id, queues = given.task.task_id, given.worker_id, self._router.keys.queues
-        keys = [stream, self._keys.held(task_id), self._keys.held_by(worker_id), queues, bindings, notice_stream]
+        task_id, worker_id = given.task.task_id, given.worker_id
+        keys = self._keys.of(task_id)
+        bindings, notice_stream, notice = _routing(given.notice, router := self._router.of(keys.prefix))
+        own = [keys.held(task_id), keys.held_by(worker_id), router.keys.queues, bindings, notice_stream]
         task = wire.dump_task(replace(given.task, params={}))  # they remain in the entry of the queue
         args = [holder, entry, _consumer(worker_id), worker_id, task_id, given.tag, task, _TTL_MS, *notice]
-        return Call(LEASE_TASK, keys, args)
+        return Call(LEASE_TASK, [stream, *own], args)
 
     def _settle_call(self, lease: TaskLease, outgoing: Outgoing, digest: str) -> Call:
         stream, entry = self._router.parse_tag(lease.tag)
-        bindings, result_stream, result = self._routing(outgoing)
-        worker_id, task_id, queues = lease.worker_id, lease.task.task_id, self._router.keys.queues
-        own = [self._keys.held(task_id), self._keys.answers(task_id), self._keys.held_by(worker_id)]
+        worker_id, task_id = lease.worker_id, lease.task.task_id
+        keys = self._keys.of(task_id)
+        bindings, result_stream, result = _routing(outgoing, router := self._router.of(keys.prefix))
+        own = [keys.held(task_id), keys.answers(task_id), keys.held_by(worker_id)]
         args = [_consumer(worker_id), entry, worker_id, task_id, digest, _TTL_MS, *result]
-        return Call(SETTLE_LEASE, [*own, stream, queues, bindings, result_stream], args)
-
-    def _routing(self, outgoing: Outgoing) -> tuple[str, str, list[Argument]]:
-        """Return the key of the bindings, the stream, and [bindings version, queue, level, payload]. Our
-        exchanges are direct, and each routing key has one queue."""
-        route = self._router.route(outgoing.exchange, outgoing.routing_key)
-        [queue] = route.queues
-        stream = self._router.stream(queue, outgoing.priority)
-        args: list[Argument] = [route.version, queue, outgoing.priority, self._router.encode(outgoing)]
-        return route.bindings_key, stream, args
+        return Call(SETTLE_LEASE, [*own, stream, router.keys.queues, bindings, result_stream], args)
 
     def _renew_call(self, lease: TaskLease) -> Call:
         stream, entry = self._router.parse_tag(lease.tag)
-        keys = [stream, self._keys.held(lease.task.task_id), self._keys.held_by(lease.worker_id)]
-        return Call(RENEW_LEASE, keys, [_consumer(lease.worker_id), entry, _TTL_MS, lease.task.task_id])
+        worker_id, task_id = lease.worker_id, lease.task.task_id
+        own = [self._keys.of(task_id).held(task_id), self._keys.of(task_id).held_by(worker_id)]
+        return Call(RENEW_LEASE, [stream, *own], [_consumer(worker_id), entry, _TTL_MS, task_id])
 
     def _release_call(self, lease: TaskLease) -> Call:
         stream, entry = self._router.parse_tag(lease.tag)
         args: list[Argument] = [_consumer(lease.worker_id), 0, entry]
         return Call(REQUEUE, [stream], args)
+
+
+def _routing(outgoing: Outgoing, router: Router) -> tuple[str, str, list[Argument]]:
+    """Return the key of the bindings, the stream, and [bindings version, queue, level, payload]. Our exchanges are
+    direct, and each routing key has one queue."""
+    route = router.route(outgoing.exchange, outgoing.routing_key)
+    [queue] = route.queues
+    stream = router.stream(queue, outgoing.priority)
+    args: list[Argument] = [route.version, queue, outgoing.priority, router.encode(outgoing)]
+    return route.bindings_key, stream, args
 
 
 def _consumer(worker_id: str) -> str:

@@ -83,6 +83,6 @@ class TrafficRecords(JobLists):
     def _read_histories(self, blueprint: str) -> Reading[Iterable[Sequence[RecordedEntry]]]:
         """Read the histories of the newest ended jobs."""
         rows, _ = yield from self._read_list(JobFilter(blueprint=blueprint, status=_ENDED, limit=_SAMPLE), ("final",))
-        commands = [("LRANGE", self._keys.history(job_id), 0, _LONGEST_HISTORY - 1) for job_id in rows]
+        commands = [("LRANGE", self._keys.of(job_id).history(job_id), 0, _LONGEST_HISTORY - 1) for job_id in rows]
         replies = none_refused((yield commands))
         return [[load_entry(seq, row) for seq, row in enumerate(reply, start=1)] for reply in replies]

@@ -31,22 +31,25 @@ class WebhookRecords(ServerPart):
         if webhook.number == 1:
             return True
         stream, entry = self._router.parse_tag(tag)
-        keys = [self._keys.job(webhook.job_id), self._keys.webhooks(webhook.job_id), stream]
+        keys = self._keys.of(webhook.job_id)
+        own = [keys.job(webhook.job_id), keys.webhooks(webhook.job_id), stream]
         payload = self._router.encode(webhook_message(webhook, self.keyring.secret))
-        call = Call(WEBHOOK_TURN, keys, [self._router.consumer_name, entry, webhook.number, payload])
+        call = Call(WEBHOOK_TURN, own, [self._router.consumer_name, entry, webhook.number, payload])
         return bool(self._run(call) == b"TURN")
 
     def settled(self, tag: str, webhook: WebhookMessage, entry: HistoryEntry) -> None:
         """Record the outcome (delivered or failed) as *entry*, and acknowledge the webhook."""
         stream, place = self._router.parse_tag(tag)
+        job_id, keys = webhook.job_id, self._keys.of(webhook.job_id)
+        router = self._router.of(keys.prefix)
         with server_errors():
-            [queue] = self._router.route(WEBHOOKS, WEBHOOKS).queues
-            next_stream = self._router.stream(queue, 0)
-        job_id, consumer = webhook.job_id, self._router.consumer_name
-        own = [self._keys.job(job_id), self._keys.history(job_id), self._keys.webhooks(job_id)]
-        args: list[Argument] = [consumer, place, webhook.number, dump_entry(entry)]
+            [queue] = router.route(WEBHOOKS, WEBHOOKS).queues
+            next_stream = router.stream(queue, 0)
+        own = [keys.job(job_id), keys.history(job_id), keys.webhooks(job_id)]
+        args: list[Argument] = [router.consumer_name, place, webhook.number, dump_entry(entry)]
         self._run(Call(SETTLE_WEBHOOK, [*own, stream, next_stream], args))
 
     def append(self, job_id: str, entry: HistoryEntry) -> None:
         """Append *entry* to the history of a job, if the job exists."""
-        self._run(Call(APPEND_HISTORY, [self._keys.job(job_id), self._keys.history(job_id)], [dump_entry(entry)]))
+        keys = self._keys.of(job_id)
+        self._run(Call(APPEND_HISTORY, [keys.job(job_id), keys.history(job_id)], [dump_entry(entry)]))

@@ -99,14 +99,15 @@ class Router:
         return route
 
     def forget_routes(self, exchange: str | None = None) -> None:
-        """Reread the bindings of *exchange*, or of all exchanges, on next use."""
-        if exchange is None:
-            self._exchanges.clear()
-            self._streams.clear()
-            self._turns.clear()
-        else:
-            self._exchanges.pop(exchange, None)
-        self._routes.clear()
+        """Reread the bindings of *exchange*, or of all exchanges, on next use, in all shards of this router."""
+        for router in self._shards.values():
+            if exchange is None:
+                router._exchanges.clear()
+                router._streams.clear()
+                router._turns.clear()
+            else:
+                router._exchanges.pop(exchange, None)
+            router._routes.clear()
 
     def attempts(self) -> Iterator[None]:
         """Yield once per attempt at a script that answers REROUTE when bindings have changed since they were read.
