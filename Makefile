@@ -51,6 +51,7 @@ faults: $(READY) ## Run the fault-injection tests: nothing may be lost or done t
 bench: $(READY) ## Run the benchmarks
 	-@$(MAKE) --no-print-directory peers
 	@$(BIN)/python benchmarks/workflow.py --with-celery
+	@$(BIN)/python benchmarks/cluster.py
 	@$(BIN)/python benchmarks/transport.py
 	@$(BIN)/python benchmarks/files.py
 	@$(BIN)/python benchmarks/worker.py

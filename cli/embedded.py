@@ -49,7 +49,7 @@ class EmbeddedServer:
 
     @property
     def url(self) -> str:
-        return url_of_nodes([self])
+        return f"redis://{self.address}/0"
 
     @property
     def address(self) -> str:
@@ -138,7 +138,8 @@ def running_server(var: Path = VAR) -> str:
     """Return the URL of the running server of *var*; UnavailableError names the command that starts one."""
     if not is_running(var):
         raise UnavailableError("REDIS_URL is not set, and no server runs in ./var. Start one here with:  avtomatika up")
-    return url_of_nodes([EmbeddedServer(folder) for folder in node_folders(var)])
+    nodes = [EmbeddedServer(folder) for folder in node_folders(var)]
+    return nodes[0].url if len(nodes) == 1 else cluster_url(nodes)
 
 
 def node_folders(var: Path = VAR) -> list[Path]:
@@ -197,7 +198,6 @@ def _record(var: Path) -> Path:
     return var / "server.json"
 
 
-def url_of_nodes(nodes: Sequence[EmbeddedServer]) -> str:
-    """Return the URL of a server, or of several that are a cluster."""
-    addresses = [node.address for node in nodes]
-    return f"redis://{addresses[0]}/0" if len(nodes) == 1 else f"redis+cluster://{','.join(addresses)}"
+def cluster_url(nodes: Sequence[EmbeddedServer]) -> str:
+    """Return the URL of a cluster."""
+    return "redis+cluster://" + ",".join(node.address for node in nodes)

@@ -8,9 +8,9 @@ from avtomatika.errors import UnavailableError
 from avtomatika.local_installation import VAR
 from avtomatika.store import RedisClient
 
-from .embedded import CLUSTER, CONFIG, EmbeddedServer, url_of_nodes
+from .embedded import CLUSTER, CONFIG, EmbeddedServer, cluster_url
 
-_NODES, _SLOTS = 3, 16_384
+_SLOTS = 16_384
 _CONFIG = {**CONFIG, "cluster-enabled": "yes", "cluster-node-timeout": "5000"}
 _READY_SECONDS = 60.0
 _OK = b"cluster_state:ok"
@@ -19,12 +19,12 @@ _OK = b"cluster_state:ok"
 class EmbeddedCluster:
     """The cluster of one ``var/`` folder, used like an ``EmbeddedServer``."""
 
-    def __init__(self, var: Path = VAR) -> None:
-        self._nodes = [EmbeddedServer(var / CLUSTER / str(place), _CONFIG) for place in range(_NODES)]
+    def __init__(self, var: Path = VAR, *, nodes: int = 3) -> None:
+        self._nodes = [EmbeddedServer(var / CLUSTER / str(place), _CONFIG) for place in range(nodes)]
 
     @property
     def url(self) -> str:
-        return url_of_nodes(self._nodes)
+        return cluster_url(self._nodes)
 
     def start(self) -> bool:
         """Start the nodes that do not run, and join them; return whether all were running."""
@@ -42,12 +42,12 @@ class EmbeddedCluster:
             node.stop()
 
     def _join(self) -> None:
-        """Assign a third of the slots to each node and let the nodes meet. A node refuses what it already has."""
+        """Give each node its share of the slots, and let the nodes meet. A node refuses what it already has."""
         deadline = monotonic() + _READY_SECONDS
         host, _, port = self._nodes[0].address.partition(":")
         clients = [RedisClient.connect(node.url) for node in self._nodes]
         for place, client in enumerate(clients):
-            first, end = (_SLOTS * number // _NODES for number in (place, place + 1))
+            first, end = (_SLOTS * number // len(clients) for number in (place, place + 1))
             slots = ("CLUSTER", "ADDSLOTSRANGE", first, end - 1)
             client.pipeline([slots, ("CLUSTER", "SET-CONFIG-EPOCH", place + 1), ("CLUSTER", "MEET", host, port)])
         for client in clients:

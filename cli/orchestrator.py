@@ -18,7 +18,7 @@ from avtomatika.core.blueprint.job_context import ClientInfo
 from avtomatika.core.blueprint.single_tasks import SINGLE_TASKS
 from avtomatika.core.plan import REPLIES, REQUESTS, TIMERS, WORKERS
 from avtomatika.core.rules import Rules
-from avtomatika.errors import NotFoundError, UnavailableError
+from avtomatika.errors import NotFoundError, SettingsError, UnavailableError
 from avtomatika.files.bucket import Bucket
 from avtomatika.files.config import S3Config
 from avtomatika.files.handler_files import files_for
@@ -57,8 +57,13 @@ _STUCK_SECONDS = 90.0
     metavar="NAME,NAME.QUEUE",
     help="Consume only these step queues.  [default: all queues of all blueprints]",
 )
+@click.option(
+    "--shards",
+    metavar="0-7,9",
+    help="Serve only these of the shards of AVTOMATIKA_SHARDS, of which 0 is the home.  [default: all]",
+)
 @blueprints_option
-def command(queues: str | None, blueprints: str) -> None:
+def command(queues: str | None, shards: str | None, blueprints: str) -> None:
     """Run an orchestrator: advance jobs, deliver webhooks, clean up files.
 
     In --queues, NAME is the main step queue of blueprint NAME, and NAME.QUEUE the queue of
@@ -68,7 +73,8 @@ def command(queues: str | None, blueprints: str) -> None:
     logs.configure(settings.log_level, settings.log_format)
     end_with_parent()
     found = [*load_blueprints(blueprints, may_be_missing=True), SINGLE_TASKS]
-    if _run(found, chosen_queues(found, queues), settings):
+    served = chosen_shards(shards, settings.key_prefixes)
+    if _run(found, chosen_queues(found, queues), settings, served):
         from avtomatika.worker.run import restart
 
         restart()
@@ -88,6 +94,17 @@ def chosen_queues(blueprints: Sequence[Blueprint], names: str | None) -> list[st
         if name not in known:
             raise NotFoundError("step queue", name, known=known)
     return [known[name] for name in wanted]
+
+
+def chosen_shards(numbers: str | None, prefixes: Sequence[str]) -> Sequence[str]:
+    """Return the prefixes of the shards *numbers*, such as ``0-7,9``; SettingsError if one does not exist."""
+    if numbers is None:
+        return prefixes
+    try:
+        ends = [[int(number) for number in word.split("-")] for word in numbers.split(",")]
+        return [prefixes[number] for end in ends for number in range(end[0], end[-1] + 1)]
+    except (ValueError, IndexError):
+        raise SettingsError(f"--shards {numbers}: must be like 0-7,9, of 0-{len(prefixes) - 1}") from None
 
 
 def client_of(clients: Clients) -> Callable[[str], ClientInfo]:
@@ -117,8 +134,9 @@ def _workers(settings: Settings, memory: WorkerRegistry) -> Workers:
     return workers
 
 
-def _run(blueprints: Sequence[Blueprint], queues: Sequence[str], settings: Settings) -> bool:
-    """Advance jobs until a signal is received, waiting for an unreachable server; return whether to restart."""
+def _run(blueprints: Sequence[Blueprint], queues: Sequence[str], settings: Settings, shards: Sequence[str]) -> bool:
+    """Advance jobs of *shards* (prefixes of keys) until a signal is received, waiting for an unreachable server; return
+    whether to restart."""
     stopping, running = Event(), list[Orchestrator]()
     backoff = Backoff(logger, "the orchestrator waits for the server")
 
@@ -132,7 +150,7 @@ def _run(blueprints: Sequence[Blueprint], queues: Sequence[str], settings: Setti
 
     def serve() -> None:
         with ExitStack() as stack:
-            orchestrator = _attached(stack, blueprints, queues, settings)
+            orchestrator = _attached(stack, blueprints, queues, settings, shards)
             running.append(orchestrator)
             backoff.succeeded()
             if not stopping.is_set():
@@ -149,7 +167,7 @@ def _run(blueprints: Sequence[Blueprint], queues: Sequence[str], settings: Setti
 
 
 def _attached(
-    stack: ExitStack, blueprints: Sequence[Blueprint], queues: Sequence[str], settings: Settings
+    stack: ExitStack, blueprints: Sequence[Blueprint], queues: Sequence[str], settings: Settings, shards: Sequence[str]
 ) -> Orchestrator:
     """Connect an orchestrator and its side loops, closed by *stack*. Raises UnavailableError."""
     url, objects, archive = str(settings.redis_url), _objects(), open_archive(settings.history_database_uri)
