@@ -14,15 +14,19 @@ PEERS ?= .venv-peers
 MINUTES ?= 60
 
 .DEFAULT_GOAL = help
-.PHONY: help demo test check format lint types docs sdk peers faults bench soak clean
+.PHONY: help demo example test check format lint types docs sdk peers faults bench soak clean
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sort | sed 's/:.*## /\t/' | expand -t 10
 	@echo
-	@echo "make demo FILE=photo.jpg uses your photo; KEEP=1 leaves everything running until Ctrl-C."
+	@echo "make demo FILE=photo.jpg uses your photo; KEEP=1 leaves everything of it or of an example running until Ctrl-C."
+	@echo "Examples: $(patsubst examples/%/client.py,%,$(wildcard examples/*/client.py)); FOLDER=/tmp/new keeps their files."
 
 demo: $(READY) ## Run the photo example from start to end
 	@$(BIN)/avtomatika demo $(if $(KEEP),--keep) $(if $(FILE),'$(FILE)')
+
+example: $(READY) ## Run another example from start to end, as in NAME=documents
+	@$(BIN)/python examples/run.py $(NAME) $(if $(KEEP),--keep) $(if $(FOLDER),--folder '$(FOLDER)')
 
 test: $(READY) ## Run all tests but the fault-injection tests
 	@$(PYTEST) -m 'not faults and not soak' -n 4 --dist loadscope

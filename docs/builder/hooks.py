@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,8 @@ GENERATED: dict[str, Callable[[], str]] = {
 _GENERATED = re.compile(r"^<!-- generated: ([a-z ]+) -->$", re.MULTILINE)
 #: A link whose text is the name of a file.
 _FILE_NAME = re.compile(r"\[([\w-]+\.md)\]\((?=[\w-]+\.md)")
-_OUTSIDE = re.compile(r"\]\(\.\./([^)#]+)(#[^)]*)?\)")
+#: A link to a file outside ``docs/``, from a page in that folder, or from one in a folder below it.
+_OUTSIDE = tuple(re.compile(rf"\]\((?:\.\./){{{up}}}(?!\.\./)([^)#]+)(#[^)]*)?\)") for up in (1, 2))
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
@@ -56,18 +58,17 @@ def on_files(files: Files, *, config: MkDocsConfig) -> Files:
 
 def _files_linked_from(files: Files) -> set[str]:
     """Return the files outside ``docs/`` that pages link to."""
-    pages = [each for each in files.documentation_pages() if _is_at_the_top(each)]
-    return {match[1] for page in pages for match in _OUTSIDE.finditer(page.content_string)} - set(PAGES)
+    pages = [each for each in files.documentation_pages() if each.generated_by is None]
+    return {match[1] for page in pages for match in _outside(page).finditer(page.content_string)} - set(PAGES)
 
 
-def _is_at_the_top(file: File) -> bool:
-    """Return whether ``..`` in *file* is the folder of the checkout."""
-    return "/" not in file.src_uri
+def _outside(page: File) -> re.Pattern[str]:
+    return _OUTSIDE[page.src_uri.count("/")]
 
 
 def on_page_markdown(markdown: str, *, page: Page, **_: Any) -> str:
-    if _is_at_the_top(page.file):
-        markdown = _OUTSIDE.sub(_inside, _FILE_NAME.sub(_title, markdown))
+    above = "../" * page.file.src_uri.count("/")
+    markdown = _outside(page.file).sub(partial(_inside, above=above), _FILE_NAME.sub(_title, markdown))
     return _GENERATED.sub(lambda match: GENERATED[match[1]](), markdown)
 
 
@@ -78,5 +79,5 @@ def _title(match: re.Match[str]) -> str:
     return f"[{title}]("
 
 
-def _inside(match: re.Match[str]) -> str:
-    return f"]({PAGES.get(match[1], f'source/{match[1]}')}{match[2] or ''})"
+def _inside(match: re.Match[str], *, above: str) -> str:
+    return f"]({above}{PAGES.get(match[1], f'source/{match[1]}')}{match[2] or ''})"

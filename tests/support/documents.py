@@ -17,8 +17,11 @@ ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = (
     *(ROOT / f"{name}.md" for name in ("README", "CONTRIBUTING", "CHANGELOG")),
     *sorted((ROOT / "docs").rglob("*.md")),
+    *sorted((ROOT / "examples").glob("*/README.md")),
 )
 
+#: A line that stands for the file that it names, as the builder of the site includes it.
+_SNIPPET = re.compile(r'^--8<-- "(.+)"\n', re.MULTILINE)
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 #: URL of the API in documents.
 _PRINTED_URL = "http://localhost:8080"
@@ -55,7 +58,7 @@ class Block:
 
 def blocks(document: Path) -> list[Block]:
     """All code blocks of *document*; a block that is the output of the one before it is attached to that."""
-    text = document.read_text()
+    text = _SNIPPET.sub(lambda match: (ROOT / match[1]).read_text(), document.read_text())
     found: list[Block] = []
     end = 0
     for match in _FENCE.finditer(text):

@@ -12,7 +12,9 @@ from PIL import Image
 from avtomatika.errors import InvalidInputError
 from avtomatika.loading import load_blueprints, load_object
 
-EXAMPLE = Path(__file__).resolve().parent.parent / "examples" / "photo"
+from ..support.examples import EXAMPLES
+
+EXAMPLE = EXAMPLES / "photo"
 LAKE = EXAMPLE / "lake.jpg"
 
 
