@@ -21,10 +21,24 @@ if TYPE_CHECKING:
 
 
 def pytest_configure() -> None:
+    if "TEST_SHARDS" in os.environ:
+        connect_to_shards(int(os.environ["TEST_SHARDS"]))
     signal.signal(
         signal.SIGINT, signal.default_int_handler
     )  # a shell's background job would ignore it, and its processes
     reaper.start()
+
+
+def connect_to_shards(number: int) -> None:
+    """Let every connection that does not say otherwise be to *number* shards: for tests that name no keys."""
+    from avtomatika import broker
+    from avtomatika.core.shards import shard_prefixes
+    from avtomatika.store import RedisClient, Store
+    from avtomatika.store.server_part import ServerPart
+
+    connects: list[Any] = [RedisClient.connect, ServerPart.connect, Store.connect, broker.connect]
+    for connect in connects:
+        getattr(connect, "__func__", connect).__kwdefaults__["prefixes"] = shard_prefixes("g0", number)
 
 
 def pytest_collection_finish() -> None:

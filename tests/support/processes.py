@@ -31,6 +31,7 @@ class Process:
                     "PATH": os.environ["PATH"],
                     "PYTHONPATH": str(REPOSITORY),
                     RUN_VARIABLE: os.environ[RUN_VARIABLE],
+                    **({"AVTOMATIKA_SHARDS": os.environ["TEST_SHARDS"]} if "TEST_SHARDS" in os.environ else {}),
                     **environ,
                 },
                 stdin=subprocess.DEVNULL,
