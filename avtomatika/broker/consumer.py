@@ -51,20 +51,26 @@ class Delivery:
 
 
 class Consumer:
-    """Holds at most *prefetch* unacknowledged deliveries of *queues*.
+    """Holds at most *prefetch* unacknowledged deliveries of *queues*, from all shards or those with *prefixes*.
 
     While the broker is unreachable every call raises UnavailableError; calls succeed again when it is back, without
     reconnecting. One thread takes; any thread may acknowledge.
     """
 
-    def __init__(self, connection: Connection, queues: Sequence[str], *, prefetch: int) -> None:
+    def __init__(
+        self, connection: Connection, queues: Sequence[str], *, prefetch: int, prefixes: Sequence[str] | None = None
+    ) -> None:
         self._batch: list[Any] = []
         self._closing = Event()
-        self._open(connection, queues, prefetch)
+        self._open(connection, queues, prefetch, prefixes)
 
-    def _open(self, connection: Connection, queues: Sequence[str], prefetch: int) -> None:
+    def _open(
+        self, connection: Connection, queues: Sequence[str], prefetch: int, prefixes: Sequence[str] | None = None
+    ) -> None:
         with translated(connection):
             channel: Channel = connection.channel()
+            if prefixes is not None:
+                channel.restrict_to(prefixes)
             consumer = KombuConsumer(
                 channel,
                 queues=[Queue(name, no_declare=True) for name in queues],

@@ -2,7 +2,7 @@
 
 import os
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from queue import Empty
 from secrets import token_hex
 from typing import Any
@@ -45,17 +45,17 @@ class Channel(PublishingChannel):
         self.server = connection.server
         self._lease_renewer = connection.lease_renewer
         self.router = Router(self.server, consumer_name=options.consumer_name or new_name())
+        self._consumed_prefixes: Sequence[str] = self.server.prefixes
         self.topology = Topology(self.server, self.router)
-        self.expiry = Expiry(self.server, self.topology, self.router.keys, options)
+        self.expiry = Expiry(self.server, self.topology, self.router, options)
         self.declarations = Declarations(self.topology, self.expiry, connection.exchanges)
         self._publisher = Publisher(self.server, self.router, options)
         self._rejecter = Rejecter(self.server, self.router, options)
         self._qos = QoS(self._lease_renewer.wake)
         self._lease_holder = LeaseHolder(self.router, self._qos, self._touch_queues)
         self._lease_renewer.add(self._lease_holder)
-        self.prefetch_buffer = self._new_prefetch_buffer()
         #: What the transport waits for.
-        self.reader = self.prefetch_buffer.reader
+        self.prefetch_buffer = self._new_prefetch_buffer()
         self._get_buffers: dict[str, PrefetchBuffer] = {}
         self._callbacks: dict[str, Callback] = {}
         self._no_ack: set[str] = set()
@@ -114,6 +114,11 @@ class Channel(PublishingChannel):
 
     # ------------------------------------------------------------ consume
 
+    def restrict_to(self, prefixes: Sequence[str]) -> None:
+        """Consume only from the shards with these prefixes. Call it before consuming."""
+        self._consumed_prefixes = prefixes
+        self.prefetch_buffer = self._new_prefetch_buffer()
+
     def basic_consume(self, queue: str, no_ack: bool, callback: Callback, consumer_tag: str, **_: Any) -> None:
         self._tag_to_queue[consumer_tag] = queue
         self._consumers.add(consumer_tag)
@@ -141,7 +146,7 @@ class Channel(PublishingChannel):
             buffer.subscribe([queue])
         if not buffer.ready:
             self._start_lease_renewal()
-            buffer.reader.forget_positions()
+            buffer.forget_positions()
             buffer.fill(1)
         if not buffer.ready:
             return None
@@ -153,7 +158,7 @@ class Channel(PublishingChannel):
     def drain_events(self, timeout: float | None = None, callback: object = None) -> None:
         """Deliver available messages; raise Empty if the queues are empty. Does not wait: the transport waits for all
         channels."""
-        self.reader.forget_positions()
+        self.prefetch_buffer.forget_positions()
         if not self._get_many(self._active_queues):
             raise Empty()
 
@@ -220,8 +225,8 @@ class Channel(PublishingChannel):
             undelivered = [message.delivery_tag for buffer in self._prefetch_buffers for message in buffer.ready]
             self.return_unstarted(list(self._qos.messages) if self._options.requeue_on_close else undelivered)
             send_acks(self.server, self.router, self._qos)
-            for buffer in self._prefetch_buffers:
-                buffer.reader.maintenance.clean_up(leaving=self.router.consumer_name)
+            for reader in self._readers:
+                reader.maintenance.clean_up(leaving=self.router.consumer_name)
         except CONNECTION_ERRORS:
             pass  # they are redelivered when their leases expire
         finally:
@@ -250,24 +255,31 @@ class Channel(PublishingChannel):
         self._qos.clear()
         for buffer in self._prefetch_buffers:
             buffer.ready.clear()
-            buffer.reader.forget_positions()
+            buffer.forget_positions()
         self._lease_renewer.add(self._lease_holder)
 
     def _touch_queues(self, server: RedisClient) -> None:
         """Keep our expiring queues alive; *server* is the lease renewer's own connection."""
-        self.expiry.touch([queue for buffer in self._prefetch_buffers for queue in buffer.reader.expiring], server)
+        self.expiry.touch(dict.fromkeys(queue for reader in self._readers for queue in reader.expiring), server)
 
     @property
     def _prefetch_buffers(self) -> list[PrefetchBuffer]:
         return [self.prefetch_buffer, *self._get_buffers.values()]
 
+    @property
+    def _readers(self) -> list[Reader]:
+        return [reader for buffer in self._prefetch_buffers for reader in buffer.readers]
+
     def _new_prefetch_buffer(self) -> PrefetchBuffer:
-        subscriptions = Subscriptions(self.server, self.router.keys, self.declarations.restore)
-        maintenance = Maintenance(self.server, self.router, self.expiry, subscriptions, self._options)
-        reader = Reader(self.server, self.router, self.expiry, subscriptions=subscriptions, maintenance=maintenance)
-        return PrefetchBuffer(
-            self, reader=reader, qos=self._qos, rejecter=self._rejecter, max_deliveries=self._options.max_deliveries
-        )
+        readers = [self._new_reader(self.router.of(prefix)) for prefix in self._consumed_prefixes]
+        return PrefetchBuffer(self, self.server, readers, self._rejecter, max_deliveries=self._options.max_deliveries)
+
+    def _new_reader(self, router: Router) -> Reader:
+        """Return a reader of one shard."""
+        expiry = Expiry(self.server, Topology(self.server, router), router, self._options)
+        subscriptions = Subscriptions(self.server, router.keys, self.declarations.restore)
+        maintenance = Maintenance(self.server, router, expiry, subscriptions, self._options)
+        return Reader(self.server, router, expiry, subscriptions=subscriptions, maintenance=maintenance)
 
 
 def new_name() -> str:

@@ -103,6 +103,11 @@ def parse_tag(tag: str) -> tuple[str, str]:
     return stream, entry
 
 
+def prefix_of(tag: str) -> str:
+    """Return the prefix of the shard of a delivery tag; all prefixes of several shards are a hash tag and a colon."""
+    return tag[: tag.index("}:") + 2]
+
+
 def earliest(positions: Iterable[Mapping[str, str]]) -> dict[str, str]:
     """Return the lowest entry id in *positions* for each stream."""
     first, *others = positions

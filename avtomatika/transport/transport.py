@@ -156,7 +156,7 @@ class Transport(virtual.Transport):
         deadline = None if timeout is None else monotonic() + timeout
         if not timeout and deadline is not None:  # without waiting, nothing reports new messages
             for channel in self.channels:
-                channel.reader.forget_positions()
+                channel.prefetch_buffer.forget_positions()
         while True:
             channels = [channel for channel in self.channels if channel.is_consuming]
             for channel in channels:
@@ -186,12 +186,12 @@ class Transport(virtual.Transport):
             return
         if len(able) < len(channels):
             seconds = min(seconds, _SHORT_WAIT_SECONDS)
-        positions = [channel.reader.positions for channel in able]
+        positions = [channel.prefetch_buffer.positions for channel in able]
         if all(positions):
-            seconds = min(seconds, *[channel.reader.maintenance.seconds_until_due for channel in able])
+            seconds = min(seconds, *[channel.prefetch_buffer.seconds_until_due for channel in able])
             streams = self._await_news(earliest(positions), seconds)
             for channel in able:
-                channel.reader.notify(streams)
+                channel.prefetch_buffer.notify(streams)
 
     def _await_news(self, positions: dict[str, str], seconds: float) -> set[str]:
         """Return the streams that receive entries after their position within *seconds*."""

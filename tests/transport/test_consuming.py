@@ -398,7 +398,7 @@ def test_names_of_dead_consumers_are_removed(bench: Any, monkeypatch: pytest.Mon
     deadline = monotonic() + 10
     while "died" in names(bench):
         assert monotonic() < deadline
-        reading.channel.reader.maintenance.clean_up()
+        reading.channel.prefetch_buffer.readers[0].maintenance.clean_up()
 
 
 def test_a_channel_forgets_queues_that_it_no_longer_reads(bench: Any) -> None:
@@ -411,7 +411,7 @@ def test_a_channel_forgets_queues_that_it_no_longer_reads(bench: Any) -> None:
     reading.consumer.cancel_by_queue("others")
     reading.drain()
 
-    reader = reading.channel.reader
+    reader = reading.channel.prefetch_buffer.readers[0]
     reader.maintenance.clean_up()
 
     assert names(bench, "others") == []

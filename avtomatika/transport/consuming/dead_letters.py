@@ -56,16 +56,17 @@ class Rejecter:
     def requeue(self, tags: Sequence[str], *, counted: bool) -> None:
         """Move messages to the tail of their queues. *counted*: this delivery counts towards
         ``max_deliveries``."""
-        if tags:
-            self._server.run(requeue_call(self._router.consumer_name, tags, counted=counted))
+        name, shards = self._router.consumer_name, self._router.split(tags)
+        self._server.run_each([requeue_call(name, each, counted=counted) for each in shards.values()])
 
     def revoke(self, tags: Sequence[str]) -> None:
         """Drop messages, wherever they are, for a day."""
         if tags:
             seconds, _ = self._server.execute(("TIME",))
             until_ms = (int(seconds) + _REVOKED_SECONDS) * 1000
-            members = [part for tag in tags for part in (until_ms, tag)]
-            self._server.execute(("ZADD", self._router.keys.revoked, *members))
+            shards = self._router.split(tags).items()
+            rows = {router.keys.revoked: [part for tag in each for part in (until_ms, tag)] for router, each in shards}
+            self._server.execute_all([("ZADD", key, *members) for key, members in rows.items()])
 
     def dead_letter(self, letter: DeadLetter) -> None:
         """Move a message to its queue's dead letters and publish its notification; no-op if its lease is lost."""
@@ -77,15 +78,16 @@ class Rejecter:
             letter.reason,
             letter.error,
         )
+        router = self._router.of_tag(letter.tag)
         if (notification := letter.notification()) is not None:
             try:
-                for _ in self._router.attempts():
-                    route = self._router.route(notification.exchange, notification.routing_key)
-                    if self._move(letter, self._call(letter, notification, route)):
+                for _ in router.attempts():
+                    route = router.route(notification.exchange, notification.routing_key)
+                    if self._move(letter, self._call(router, letter, notification, route)):
                         return
             except (NoRouteError, RerouteError) as error:
                 letter = replace(letter, error=f"{letter.error} {error}".strip())
-        self._move(letter, self._call(letter))
+        self._move(letter, self._call(router, letter))
 
     def _move(self, letter: DeadLetter, call: Call) -> bool:
         """Return False if the notification must be routed again."""
@@ -96,18 +98,20 @@ class Rejecter:
             )
         return bool(answer != b"REROUTE")
 
-    def _call(self, letter: DeadLetter, notification: Outgoing | None = None, route: Route | None = None) -> Call:
+    def _call(
+        self, router: Router, letter: DeadLetter, notification: Outgoing | None = None, route: Route | None = None
+    ) -> Call:
         stream, entry = parse_tag(letter.tag)
-        names = self._router.keys
+        names = router.keys
         keys = [stream, names.dead(letter.queue), names.queues, names.dead_queues]
-        args: list[Argument] = [self._router.consumer_name, entry]
+        args: list[Argument] = [router.consumer_name, entry]
         args += (letter.reason, letter.deliveries, letter.error, letter.queue)
         args += (self._max_dead_letters, self._dead_letter_ms)
         if notification and route:
             keys.append(route.bindings_key or names.queues)  # a key that every user may read
-            args += (route.version, self._router.encode(notification))
+            args += (route.version, router.encode(notification))
             for queue in route.queues:
-                keys.append(self._router.stream(queue, notification.priority))
+                keys.append(router.stream(queue, notification.priority))
                 args += (queue, notification.priority)
         return Call(DEAD_LETTER, keys, args)
 

@@ -99,11 +99,11 @@ class EventLoopConsumer:
             if channel.qos.is_credit_overridden:
                 self._turn_in(_SHORT_TICK_SECONDS)
             return
-        positions = channel.reader.positions
+        positions = channel.prefetch_buffer.positions
         if not positions:
             self.wake()
             return
-        if (seconds := channel.reader.maintenance.seconds_until_due) < _TICK_SECONDS:
+        if (seconds := channel.prefetch_buffer.seconds_until_due) < _TICK_SECONDS:
             self._turn_in(seconds)
         read = self._reads.get(channel)
         if read is not None and read.streams and read.streams != positions.keys():  # it would miss new streams
@@ -136,8 +136,8 @@ class EventLoopConsumer:
             self.forget(channel)
             channel.prefetch_buffer.resynchronize()
             raise
-        positions = channel.reader.positions
-        channel.reader.notify(
+        positions = channel.prefetch_buffer.positions
+        channel.prefetch_buffer.notify(
             {stream for stream, entry in news.items() if is_after(entry, positions.get(stream, "0-0"))}
         )
 

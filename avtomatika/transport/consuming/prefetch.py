@@ -1,27 +1,37 @@
 """The prefetch buffer: takes entries up to the credit, decodes them, and dead-letters what cannot be delivered."""
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 from avtomatika.transport import envelope
+from avtomatika.transport.connection.redis_client import Reading, RedisClient, none_refused
 from avtomatika.transport.envelope import MalformedMessageError
+from avtomatika.transport.publishing.routing import Router
 
 from .dead_letters import DeadLetter, Rejecter
 from .message import DeliveredMessage, Entry
-from .qos import QoS
+from .qos import QoS, ack_call
 from .reader import Reader
 
 
 class PrefetchBuffer:
-    """Messages of one reader that are leased to a channel; they wait in ``ready`` until they are delivered."""
+    """Messages of some readers, one of each shard, that are leased to a channel; they wait in ``ready`` until they are
+    delivered."""
 
-    def __init__(self, channel: Any, *, reader: Reader, qos: QoS, rejecter: Rejecter, max_deliveries: int) -> None:
-        self.reader = reader
+    def __init__(
+        self, channel: Any, server: RedisClient, readers: Sequence[Reader], rejecter: Rejecter, *, max_deliveries: int
+    ) -> None:
+        #: The one that was asked last is the last.
+        self.readers = list(readers)
         self.ready: deque[DeliveredMessage] = deque()
         self._channel = channel
-        self._qos = qos
+        self._server = server
+        self._qos: QoS = channel.qos
         self._rejecter = rejecter
+        #: The last take found a message that was delivered before, and there may be more.
+        self._is_careful = False
         self._max_deliveries = max_deliveries
         #: Queues whose messages are acknowledged on receipt.
         self._no_ack: frozenset[str] = frozenset()
@@ -31,16 +41,20 @@ class PrefetchBuffer:
     def subscribe(self, queues: Iterable[str], *, no_ack: Iterable[str] = ()) -> None:
         """Read *queues* from now on."""
         self._no_ack = frozenset(no_ack)
-        self.reader.subscribe(queues)
+        names = list(queues)
+        for reader in self.readers:
+            reader.subscribe(names)
 
     def fill(self, credit: int) -> None:
         """Take up to *credit* messages and send pending acknowledgements."""
         acks = self._qos.take_acks()
         try:
             if self._has_orphans:
-                self.reader.maintenance.requeue_orphans(self._qos.pending_tags)
+                held = self._qos.pending_tags
+                for reader in self.readers:
+                    reader.maintenance.requeue_orphans(held)
                 self._has_orphans = False
-            entries = self.reader.poll(credit, acks)
+            entries = self._poll(credit, acks)
             self._qos.acks_sent(acks)
             acks = []
             for entry in entries:
@@ -48,14 +62,72 @@ class PrefetchBuffer:
         except BaseException as error:
             self.resynchronize()
             self._qos.restore_acks(acks)
-            if not self.reader.exclude_failing(error):
+            if not any(reader.exclude_failing(error) for reader in self.readers):
                 raise
+
+    def _poll(self, credit: int, acks: Sequence[str]) -> list[Entry]:
+        """Take from the shards with news in turns, which share the *credit*, and as many as possible in one round trip.
+
+        A message that was delivered before comes alone.
+        """
+        acks_of = self._channel.router.split(acks)
+        waiting = [reader for reader in self.readers if reader.is_due]
+        waiting = waiting or [reader for reader in self.readers if reader.router in acks_of]
+        found: list[Entry] = []
+        while (waiting or acks_of) and len(found) < credit and not (found and self._is_careful):
+            size = 1 if self._is_careful else credit - len(found)
+            asked, waiting = waiting[:size], waiting[size:]
+            self.readers.sort(key=set(asked).__contains__)
+            room = credit - len(found)
+            shares = [room * (place + 1) // len(asked) - room * place // len(asked) for place in range(len(asked))]
+            polls = [
+                reader.poll(share, acks_of.pop(reader.router, ())) for reader, share in zip(asked, shares, strict=True)
+            ]
+            if acks_of:
+                polls.append(_acknowledge(acks_of))
+            found += chain(*self._server.read_together(*polls))
+            acks_of = {}
+        return found if len(self.readers) == 1 else self._separated(found)
+
+    def _separated(self, found: list[Entry]) -> list[Entry]:
+        """Keep only one of *found* if it was delivered before, so that a crash counts only against it; requeue the
+        others."""
+        most, held = self._max_deliveries, self._qos.messages
+        fresh = [each for each in found if each.missed is None and each.earlier < most and each.tag not in held]
+        first = next((each for each in fresh if each.earlier > 0), None)
+        self._is_careful = first is not None
+        others = {each.tag for each in fresh if first is not None and each is not first}
+        self._rejecter.requeue(list(others), counted=False)
+        return [each for each in found if each.tag not in others]
 
     def resynchronize(self) -> None:
         """Resynchronize before the next take: a reply was lost, so the server may have leased messages to us
         that we never saw."""
         self._has_orphans = True
-        self.reader.forget_positions()
+        self.forget_positions()
+
+    # ------------------------------------------------------------ wait
+
+    @property
+    def positions(self) -> dict[str, str]:
+        """Streams to wait for with the last entry id seen. Empty if messages may be available already."""
+        found = [reader.positions for reader in self.readers]
+        return {stream: entry for each in found for stream, entry in each.items()} if all(found) else {}
+
+    @property
+    def seconds_until_due(self) -> float:
+        """Seconds until timed work is due."""
+        return min(reader.maintenance.seconds_until_due for reader in self.readers)
+
+    def notify(self, streams: Collection[str]) -> None:
+        """Record that *streams* have new entries, for the next take."""
+        for reader in self.readers:
+            reader.notify(streams)
+
+    def forget_positions(self) -> None:
+        """Make the next take read all streams."""
+        for reader in self.readers:
+            reader.forget_positions()
 
     def _receive(self, entry: Entry) -> None:
         if entry.tag in self._qos.messages:  # our own expired lease was reclaimed by us
@@ -79,3 +151,8 @@ class PrefetchBuffer:
         elif entry.missed:
             message.properties["missed"] = entry.missed
         self.ready.append(message)
+
+
+def _acknowledge(acks: Mapping[Router, Sequence[str]]) -> Reading[list[Entry]]:
+    none_refused((yield [ack_call(router.consumer_name, tags) for router, tags in acks.items()]))
+    return []

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable, Sequence
 from time import monotonic
 
-from avtomatika.transport.connection.redis_client import RedisClient
+from avtomatika.transport.connection.redis_client import Reading, RedisClient, none_refused
 from avtomatika.transport.declaring.expiry import Expiry
 from avtomatika.transport.keys import parse_tag
 from avtomatika.transport.leases.maintenance import Maintenance
@@ -20,7 +20,7 @@ _FEW_STREAMS = 16
 
 
 class Reader:
-    """Takes from the subscribed queues, higher priorities first. Not thread-safe."""
+    """Takes from the subscribed queues in one shard, higher priorities first. Not thread-safe."""
 
     def __init__(
         self,
@@ -31,8 +31,8 @@ class Reader:
         subscriptions: Subscriptions,
         maintenance: Maintenance,
     ) -> None:
-        self._server = server
-        self._router = router
+        #: The router of its shard.
+        self.router = router
         self._keys = router.keys
         self._expiry = expiry
         self._subscriptions = subscriptions
@@ -50,7 +50,7 @@ class Reader:
 
     # ------------------------------------------------------------ take
 
-    def poll(self, credit: int, acks: Sequence[str]) -> list[Entry]:
+    def poll(self, credit: int, acks: Sequence[str]) -> Reading[list[Entry]]:
         """Send *acks* and take up to *credit* entries without waiting.
 
         The server is not asked if the last take left nothing and no new entries were reported since.
@@ -70,14 +70,23 @@ class Reader:
             acks = ()
         if acks and len(self._subscriptions.streams) <= _FEW_STREAMS:
             self.forget_positions()
-        if self._changed_streams is None or self._changed_streams:
-            return self._take(credit, acks)
-        self._acknowledge(acks)
+        if self._may_have_entries:
+            return (yield from self._take(credit, acks))
+        yield from self._acknowledge(acks)
         return []
 
-    def _take(self, credit: int, acks: Sequence[str]) -> list[Entry]:
+    @property
+    def is_due(self) -> bool:
+        """Return whether :meth:`poll` would ask the server for entries."""
+        return self._may_have_entries or self.maintenance.seconds_until_due == 0
+
+    @property
+    def _may_have_entries(self) -> bool:
+        return self._changed_streams is None or bool(self._changed_streams)
+
+    def _take(self, credit: int, acks: Sequence[str]) -> Reading[list[Entry]]:
         changed, self._changed_streams = self._changed_streams, None
-        from_fanouts = self._read_fanouts(credit, changed)
+        from_fanouts = (yield from self._read_fanouts(credit)) if self._fanout_reader.has_any(changed) else []
         if changed is None:
             streams, queues = self._subscriptions.streams, list(self._subscriptions.traits)
         else:
@@ -86,16 +95,16 @@ class Reader:
             pairs = self._subscriptions.streams
             streams = [pair for pair in pairs if pair[0] in changed or pair[1] in in_turns]
         if not queues:
-            self._acknowledge(acks)
+            yield from self._acknowledge(acks)
             return from_fanouts
-        answer = self._server.run(self._take_call(streams, queues, credit, acks))
+        [answer] = none_refused((yield [self._take_call(streams, queues, credit, acks)]))
         while answer == [b"MORE"]:  # in a queue in turns, a call looks at a limited number of messages
-            answer = self._server.run(self._take_call(streams, queues, credit, ()))
+            [answer] = none_refused((yield [self._take_call(streams, queues, credit, ())]))
         match answer[0]:
             case b"TRAITS":
                 if changed is None:
                     self._update_traits([traits.decode() for traits in answer[1:]])
-                return from_fanouts or self._take(credit, ())
+                return from_fanouts or (yield from self._take(credit, ()))
             case b"EMPTY":
                 self.maintenance.expect_tokens(answer[1])
                 if changed is None:
@@ -115,17 +124,15 @@ class Reader:
                 self._changed_streams = set()
         return from_fanouts + taken
 
-    def _read_fanouts(self, credit: int, changed: Collection[str] | None) -> list[Entry]:
-        if not self._fanout_reader.has_any(changed):
-            return []
-        answers = self._server.run_each(list(self._fanout_reader.calls(credit)))
+    def _read_fanouts(self, credit: int) -> Reading[list[Entry]]:
+        answers = none_refused((yield list(self._fanout_reader.calls(credit))))
         return [Entry(*fields) for fields in self._fanout_reader.read(answers)]
 
     def _take_call(
         self, streams: Sequence[tuple[str, str]], queues: Sequence[str], credit: int, acks: Sequence[str]
     ) -> Call:
         keys = [self._keys.queues, self._keys.revoked, self._keys.bell, *[stream for stream, _ in streams]]
-        args: list[Argument] = [self._router.consumer_name, credit, len(streams), len(queues)]
+        args: list[Argument] = [self.router.consumer_name, credit, len(streams), len(queues)]
         args += (self.maintenance.aging_ms, *queues)
         args += [self._subscriptions.traits[queue] for queue in queues]
         if acks:
@@ -135,9 +142,9 @@ class Reader:
         is_in_turns = any("w" in self._subscriptions.traits[queue] for queue in queues)
         return Call(TAKE_IN_TURNS if is_in_turns else TAKE, keys, args)
 
-    def _acknowledge(self, acks: Sequence[str]) -> None:
+    def _acknowledge(self, acks: Sequence[str]) -> Reading[None]:
         if acks:
-            self._server.run(ack_call(self._router.consumer_name, acks))
+            none_refused((yield [ack_call(self.router.consumer_name, acks)]))
 
     def _update_traits(self, traits: list[str]) -> None:
         """Handle new priorities, delays or fanouts of queues."""
@@ -164,7 +171,7 @@ class Reader:
     @property
     def positions(self) -> dict[str, str]:
         """Streams to wait for with the last entry id seen. Empty if messages may be available already."""
-        if self._changed_streams is None or self._changed_streams:
+        if self._may_have_entries:
             return {}
         return self._last_seen | self._fanout_reader.positions
 
@@ -174,7 +181,7 @@ class Reader:
             self.maintenance.check_delays()
             self.forget_positions()
         elif self._changed_streams is not None:
-            self._changed_streams.update(streams)
+            self._changed_streams.update(each for each in streams if each.startswith(self._keys.prefix))
 
     def _forget_last_seen(self) -> None:
         self._last_seen = {}

@@ -6,12 +6,13 @@ expired queues when they reclaim leases.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Self
 
 from avtomatika.transport.connection.redis_client import RedisClient
-from avtomatika.transport.keys import Keys
 from avtomatika.transport.options import Options
-from avtomatika.transport.scripts import EXPIRED_QUEUES, SET_LIMITS, TOUCH_QUEUES, Call
+from avtomatika.transport.publishing.routing import Router
+from avtomatika.transport.scripts import EXPIRED_QUEUES, SET_LIMITS, TOUCH_QUEUES, Argument, Call
 
 from .topology import Topology
 
@@ -54,35 +55,36 @@ class Limits:
 
 
 class Expiry:
-    """Sets the limits of queues and deletes expired ones."""
+    """Sets the limits of queues and deletes expired ones, in all shards of *router*."""
 
-    def __init__(self, server: RedisClient, topology: Topology, keys: Keys, options: Options) -> None:
+    def __init__(self, server: RedisClient, topology: Topology, router: Router, options: Options) -> None:
         self._server = server
         self._topology = topology
-        self._keys = keys
+        self._shards = [each.keys for each in router.shards]
         self._lease_ms = round(options.lease_seconds * 1000)
 
     def set_limits(self, limits: Mapping[str, Limits]) -> None:
         """Set the *limits* of queues by name; the last declaration wins."""
-        keys = [self._keys.queues, self._keys.bell, self._keys.limits, self._keys.expiring, self._keys.flow_limits]
-        calls = []
+        keys_of = [[keys.queues, keys.bell, keys.limits, keys.expiring, keys.flow_limits] for keys in self._shards]
+        calls: list[Call] = []
         for queue, each in limits.items():
             ttl, expires = ("" if ms is None else ms for ms in (each.message_ttl_ms, each.expires_ms))
             flags = (int(each.expires_unused), int(each.only_if_empty), int(each.is_fair))
-            calls.append(Call(SET_LIMITS, keys, [queue, ttl, expires, *flags]))
+            calls += [Call(SET_LIMITS, keys, [queue, ttl, expires, *flags]) for keys in keys_of]
         if calls:
             self._server.run_each(calls)
 
     def touch(self, queues: Iterable[str], server: RedisClient | None = None) -> None:
         """Keep *queues* for one lease; call again within that time. *server* overrides the usual client."""
         if names := list(queues):
-            call = Call(TOUCH_QUEUES, [self._keys.limits, self._keys.expiring], [self._lease_ms, *names])
-            (server or self._server).run(call)
+            args: list[Argument] = [self._lease_ms, *names]
+            calls = [Call(TOUCH_QUEUES, [keys.limits, keys.expiring], args) for keys in self._shards]
+            (server or self._server).run_each(calls)
 
     @property
-    def expired(self) -> Call:
-        """Script that returns the names for :meth:`remove`."""
-        return Call(EXPIRED_QUEUES, [self._keys.expiring], [_REMOVALS])
+    def expired(self) -> list[Call]:
+        """Scripts that return the names for :meth:`remove`."""
+        return [Call(EXPIRED_QUEUES, [keys.expiring], [_REMOVALS]) for keys in self._shards]
 
     def remove(self, names: Iterable[bytes]) -> None:
         """Delete expired queues, unless they are in use again."""
@@ -90,7 +92,7 @@ class Expiry:
             self._topology.delete_expired(queues)
 
     def remove_expired(self) -> None:
-        self.remove(self._server.run(self.expired))
+        self.remove(chain(*self._server.run_each(self.expired)))
 
 
 def _milliseconds(value: Any) -> int | None:

@@ -1,13 +1,14 @@
 """Exchanges, queues and bindings on the server: declaring, listing and deleting them."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain, islice
 from typing import Any
 
 from kombu.exceptions import ChannelError
 from redis.exceptions import ResponseError
 
 from avtomatika.transport.connection.redis_client import RedisClient, as_dict
-from avtomatika.transport.keys import GROUP, VERSION
+from avtomatika.transport.keys import GROUP, VERSION, Keys
 from avtomatika.transport.publishing.routing import Router, read_table
 from avtomatika.transport.scripts import ADD_TRAIT, DECLARE, DELETE_QUEUE, PAUSE, PURGE, UNBIND, Argument, Call
 
@@ -17,15 +18,18 @@ LEVELS = range(10)
 _PURGE_BATCH = 1000
 #: (queue, exchange, routing key)
 Binding = tuple[str, str, str]
+#: Exchange -> type; queues; exchange -> fields of bindings.
+_Entities = tuple[dict[str, str], list[str], dict[str, list[str]]]
 
 
 class Topology:
-    """The entities under one key prefix. Reads write nothing, and declaring writes only missing ones."""
+    """The entities in all shards of *router*. Reads write nothing, and declaring writes only missing ones."""
 
     def __init__(self, server: RedisClient, router: Router) -> None:
         self._server = server
         self._router = router
-        self._keys = router.keys
+        self._home = router.keys
+        self._shards = [each.keys for each in router.shards]
 
     def declare(
         self,
@@ -45,103 +49,111 @@ class Topology:
         wanted: dict[str, list[str]] = {}
         for queue, exchange, routing_key in bindings:
             wanted.setdefault(exchange, []).append(_field(queue, routing_key))
-        exchanges, queues, wanted = self._missing(exchanges, list(dict.fromkeys(queues)), wanted)
-        if exchanges or queues or wanted:
-            self._declare(exchanges, queues, wanted)
+        missing = self._missing(exchanges, list(dict.fromkeys(queues)), wanted)
+        if calls := [
+            _declare_call(keys, *lacks) for keys, lacks in zip(self._shards, missing, strict=True) if any(lacks)
+        ]:
+            for word, *names in self._server.run_each(calls):
+                if word == b"OTHER_TYPE":
+                    name, kind = (each.decode() for each in names)
+                    raise ChannelError(f"PRECONDITION_FAILED: exchange {name!r} is of type {kind!r}")
             self._router.forget_routes()
 
     def lacks(self, exchanges: Mapping[str, str], queues: list[str]) -> bool:
         """Return whether any of *exchanges* or *queues* does not exist."""
-        missing, unknown, _ = self._missing(dict(exchanges), queues, {})
-        return bool(missing or unknown)
+        return any(map(any, self._missing(dict(exchanges), queues, {})))
 
-    def _missing(
-        self, exchanges: dict[str, str], queues: list[str], wanted: dict[str, list[str]]
-    ) -> tuple[dict[str, str], list[str], dict[str, list[str]]]:
-        commands: list[tuple[Argument, ...]] = [
-            ("HMGET", self._keys.exchanges, *exchanges, ""),
-            ("HMGET", self._keys.queues, *queues, ""),
-        ]
-        commands += [("HMGET", self._keys.bindings(exchange), *fields) for exchange, fields in wanted.items()]
-        types, traits, *bound = self._server.execute_all(commands)
-        return (
-            {
-                name: kind
-                for (name, kind), known in zip(exchanges.items(), types, strict=False)
-                if known != kind.encode()
-            },
-            [queue for queue, known in zip(queues, traits, strict=False) if known is None],
-            {
+    def _missing(self, exchanges: dict[str, str], queues: list[str], wanted: dict[str, list[str]]) -> list[_Entities]:
+        """Return for each shard what is not declared."""
+        commands: list[tuple[Argument, ...]] = []
+        for keys in self._shards:
+            commands += [("HMGET", keys.exchanges, *exchanges, ""), ("HMGET", keys.queues, *queues, "")]
+            commands += [("HMGET", keys.bindings(exchange), *fields) for exchange, fields in wanted.items()]
+        answers = self._server.execute_all(commands)
+        size = len(answers) // len(self._shards)
+        found: list[_Entities] = []
+        for first in range(0, len(answers), size):
+            types, traits, *bound = answers[first : first + size]
+            rows = zip(exchanges.items(), types, strict=False)
+            others = {name: kind for (name, kind), known in rows if known != kind.encode()}
+            unbound = {
                 exchange: new
                 for (exchange, fields), there in zip(wanted.items(), bound, strict=True)
                 if (new := [field for field, value in zip(fields, there, strict=True) if value is None])
-            },
-        )
-
-    def _declare(self, exchanges: dict[str, str], queues: list[str], wanted: dict[str, list[str]]) -> None:
-        keys = [self._keys.exchanges, self._keys.queues, self._keys.bell]
-        keys += [self._keys.bindings(exchange) for exchange in wanted]
-        args: list[Argument] = [len(exchanges), len(queues)]
-        for exchange, kind in exchanges.items():
-            args += (exchange, kind)
-        args += queues
-        for fields in wanted.values():
-            args += (len(fields), *fields)
-        word, *names = self._server.run(Call(DECLARE, keys, args))
-        if word == b"OTHER_TYPE":
-            raise ChannelError(f"PRECONDITION_FAILED: exchange {names[0].decode()!r} is of type {names[1].decode()!r}")
+            }
+            found.append(
+                (others, [name for name, known in zip(queues, traits, strict=False) if known is None], unbound)
+            )
+        return found
 
     def bind_fanout(self, queue: str, exchange: str, *, is_new: bool = False) -> None:
         """Bind *queue* to a fanout *exchange*, starting with the next message.
 
         A queue that is already bound keeps its position unless it *is_new*.
         """
-        answer = self._server.pipeline([("XINFO", "STREAM", self._keys.fanout(exchange))])[0]
-        facts: dict[bytes, Any] = {} if isinstance(answer, ResponseError) else as_dict(answer)
-        place = f"{facts.get(b'last-generated-id', b'0-0').decode()}/{facts.get(b'entries-added', 0)}"
-        self._server.execute(("HSET" if is_new else "HSETNX", self._keys.listens(queue), exchange, place))
-        self._server.run(Call(ADD_TRAIT, [self._keys.queues, self._keys.bell], [queue, "f"]))
+        answers = self._server.pipeline([("XINFO", "STREAM", keys.fanout(exchange)) for keys in self._shards])
+        places = []
+        for answer in answers:
+            facts: dict[bytes, Any] = {} if isinstance(answer, ResponseError) else as_dict(answer)
+            places.append(f"{facts.get(b'last-generated-id', b'0-0').decode()}/{facts.get(b'entries-added', 0)}")
+        word, shards = "HSET" if is_new else "HSETNX", zip(self._shards, places, strict=True)
+        self._server.execute_all([(word, keys.listens(queue), exchange, place) for keys, place in shards])
+        self._server.run_each([Call(ADD_TRAIT, [keys.queues, keys.bell], [queue, "f"]) for keys in self._shards])
 
     def type_of(self, exchange: str) -> str | None:
         """Return the type of *exchange*, or None if it is not declared."""
-        kind = self._server.execute(("HGET", self._keys.exchanges, exchange))
+        kind = self._server.execute(("HGET", self._home.exchanges, exchange))
         return kind.decode() if kind else None
 
     def has_queue(self, queue: str) -> bool:
-        return bool(self._server.execute(("HEXISTS", self._keys.queues, queue)))
+        return bool(self._server.execute(("HEXISTS", self._home.queues, queue)))
 
     def queues(self) -> list[str]:
         """Return the names of all queues."""
-        return [name.decode() for name in self._server.execute(("HKEYS", self._keys.queues))]
+        return self._names([keys.queues for keys in self._shards])
 
     def bindings(self, exchange: str) -> list[Binding]:
         """Return all bindings of *exchange*."""
-        return _listed(exchange, self._server.execute(("HGETALL", self._keys.bindings(exchange))))
+        return self._bindings([exchange])
 
     def all_bindings(self) -> list[Binding]:
-        names = [name.decode() for name in self._server.execute(("HKEYS", self._keys.exchanges))]
-        tables = self._server.execute_all([("HGETALL", self._keys.bindings(name)) for name in names])
-        return [binding for name, table in zip(names, tables, strict=True) for binding in _listed(name, table)]
+        return self._bindings(self._names([keys.exchanges for keys in self._shards]))
+
+    def _names(self, tables: Sequence[str]) -> list[str]:
+        found = self._server.execute_all([("HKEYS", table) for table in tables])
+        return list(dict.fromkeys(name.decode() for name in chain(*found)))
+
+    def _bindings(self, exchanges: Sequence[str]) -> list[Binding]:
+        places = [(keys.bindings(exchange), exchange) for exchange in exchanges for keys in self._shards]
+        tables = self._server.execute_all([("HGETALL", key) for key, _ in places])
+        found = (_listed(exchange, table) for (_, exchange), table in zip(places, tables, strict=True))
+        return list(dict.fromkeys(chain(*found)))
 
     def unbind(self, bindings: Iterable[Binding]) -> None:
         bindings = list(bindings)
         if bindings:
-            keys = [self._keys.bindings(exchange) for _, exchange, _ in bindings]
-            self._server.run(Call(UNBIND, keys, [_field(queue, key) for queue, _, key in bindings]))
-            listens = [("HDEL", self._keys.listens(queue), exchange) for queue, exchange, _ in bindings]
-            self._server.execute_all(listens)
+            fields, pairs = [_field(queue, key) for queue, _, key in bindings], [each[:2] for each in bindings]
+            keys_of = [[keys.bindings(exchange) for _, exchange in pairs] for keys in self._shards]
+            self._server.run_each([Call(UNBIND, keys, fields) for keys in keys_of])
+            self._server.execute_all(
+                [("HDEL", keys.listens(queue), exchange) for keys in self._shards for queue, exchange in pairs]
+            )
             self._router.forget_routes()
 
     def delete_exchange(self, exchange: str) -> None:
         self.unbind(self.bindings(exchange))
-        self._server.execute_all([("HDEL", self._keys.exchanges, exchange), ("UNLINK", self._keys.fanout(exchange))])
+        deleted = [("HDEL", keys.exchanges, exchange) for keys in self._shards]
+        self._server.execute_all([*deleted, *[("UNLINK", keys.fanout(exchange)) for keys in self._shards]])
         self._router.forget_routes()
 
     def delete_queue(self, queue: str, *, if_empty: bool = False) -> bool:
         """Delete *queue* with its bindings and messages, but not its dead letters.
 
-        Returns False, changing nothing, if *if_empty* and it contains messages.
+        Returns False, changing nothing, if *if_empty* and it contains messages; one that comes at this moment keeps it
+        in its shard.
         """
+        if if_empty and len(self._shards) > 1 and self.sizes([queue])[queue]:
+            return False
         return self._delete(queue, self.all_bindings(), "empty" if if_empty else "")
 
     def delete_expired(self, queues: Sequence[str]) -> None:
@@ -152,24 +164,29 @@ class Topology:
 
     def _delete(self, queue: str, all_bindings: Sequence[Binding], condition: str) -> bool:
         bindings = [binding for binding in all_bindings if binding[0] == queue]
-        streams = [self._keys.stream(queue, level) for level in LEVELS] if condition else self._streams(queue)
-        own = [self._keys.delays(queue), self._keys.delayed(queue), self._keys.listens(queue), *streams]
-        own += [*self._keys.turns(queue), self._keys.held(queue)]
-        keys = [self._keys.queues, self._keys.limits, self._keys.expiring, self._keys.revoked, *own]
-        keys += [self._keys.bindings(exchange) for _, exchange, _ in bindings]
         fields = [_field(queue, routing_key) for _, _, routing_key in bindings]
-        done = self._server.run(Call(DELETE_QUEUE, keys, [queue, condition, len(own), *fields]))
+        known = self._streams(queue) if not condition else []
+        calls = []
+        for place, names in enumerate(self._shards):
+            streams = known[place] if known else [names.stream(queue, level) for level in LEVELS]
+            own = [names.delays(queue), names.delayed(queue), names.listens(queue), *streams]
+            own += [*names.turns(queue), names.held(queue)]
+            keys = [names.queues, names.limits, names.expiring, names.revoked, *own]
+            keys += [names.bindings(exchange) for _, exchange, _ in bindings]
+            calls.append(Call(DELETE_QUEUE, keys, [queue, condition, len(own), *fields]))
+        done = self._server.run_each(calls)
         self._router.forget_routes()
-        return bool(done)
+        return all(done)
 
     def purge(self, queue: str) -> int:
         """Delete the waiting and delayed messages of *queue*; return their number."""
-        turns = self._keys.turns(queue)
-        keys = [self._keys.delays(queue), self._keys.delayed(queue), *turns, *self._streams(queue)]
-        call = Call(PURGE, keys, [_PURGE_BATCH, len(turns)])
         total = 0
-        while removed := self._server.run(call):
-            total += int(removed)
+        for names, streams in zip(self._shards, self._streams(queue), strict=True):
+            turns = names.turns(queue)
+            keys = [names.delays(queue), names.delayed(queue), *turns, *streams]
+            call = Call(PURGE, keys, [_PURGE_BATCH, len(turns)])
+            while removed := self._server.run(call):
+                total += int(removed)
         return total
 
     def set_paused(self, queue: str, by: str) -> int:
@@ -177,12 +194,12 @@ class Topology:
 
         Returns 1, 0 if the queue does not exist, -1 if it cannot be paused since it reads a fanout exchange.
         """
-        keys = [self._keys.queues, self._keys.bell, self._keys.limits]
-        return int(self._server.run(Call(PAUSE, keys, [queue, by])))
+        keys_of = [[keys.queues, keys.bell, keys.limits] for keys in self._shards]
+        return min(int(each) for each in self._server.run_each([Call(PAUSE, keys, [queue, by]) for keys in keys_of]))
 
     def size(self, queue: str) -> int:
         """Count the waiting messages of *queue*, excluding delayed and unacknowledged ones."""
-        streams = self._streams(queue)
+        streams = list(chain(*self._streams(queue)))
         commands: list[tuple[Argument, ...]] = [("XLEN", stream) for stream in streams]
         commands += [("XPENDING", stream, GROUP) for stream in streams]
         answers = self._server.pipeline(commands)
@@ -194,14 +211,29 @@ class Topology:
         """Count all messages of each queue: waiting, delayed and unacknowledged."""
         commands: list[tuple[Argument, ...]] = []
         for queue in queues:
-            commands += [("XLEN", self._keys.stream(queue, level)) for level in LEVELS]
-            commands.append(("ZCARD", self._keys.delays(queue)))
+            for keys in self._shards:
+                commands += [("XLEN", keys.stream(queue, level)) for level in LEVELS]
+                commands.append(("ZCARD", keys.delays(queue)))
         answers = iter(self._server.execute_all(commands) if commands else [])
-        return {queue: sum(int(next(answers)) for _ in range(len(LEVELS) + 1)) for queue in queues}
+        each = (len(LEVELS) + 1) * len(self._shards)
+        return {queue: sum(map(int, islice(answers, each))) for queue in queues}
 
-    def _streams(self, queue: str) -> list[str]:
-        traits = self._server.execute(("HGET", self._keys.queues, queue)) or b"0"
-        return [self._keys.stream(queue, level) for level in traits.decode() if level.isdigit()]
+    def _streams(self, queue: str) -> list[list[str]]:
+        """Return the streams of *queue* in each shard."""
+        found = self._server.execute_all([("HGET", keys.queues, queue) for keys in self._shards])
+        levels = [[level for level in (traits or b"0").decode() if level.isdigit()] for traits in found]
+        shards = zip(self._shards, levels, strict=True)
+        return [[keys.stream(queue, level) for level in each] for keys, each in shards]
+
+
+def _declare_call(
+    names: Keys, exchanges: Mapping[str, str], queues: Sequence[str], wanted: Mapping[str, Sequence[str]]
+) -> Call:
+    keys = [names.exchanges, names.queues, names.bell, *[names.bindings(exchange) for exchange in wanted]]
+    args: list[Argument] = [len(exchanges), len(queues), *chain(*exchanges.items()), *queues]
+    for fields in wanted.values():
+        args += (len(fields), *fields)
+    return Call(DECLARE, keys, args)
 
 
 def _listed(exchange: str, fields: Any) -> list[Binding]:

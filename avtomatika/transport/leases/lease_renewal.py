@@ -83,13 +83,15 @@ class LeaseRenewer:
         if holder.is_renewing and self._server is not None:
             holder.is_renewing = False
             with self._lock:
-                self._liveness.remove(self._server.pool, _liveness_channel(holder))
+                for channel in _liveness_channels(holder):
+                    self._liveness.remove(self._server.pool, channel)
 
     def start(self, holder: LeaseHolder) -> None:
         """Start renewing leases of *holder* and mark its process as alive. Raises connection errors."""
         with self._lock:
             server = self._server = self._server or self._connect(self._liveness)
-            self._liveness.add(server.pool, _liveness_channel(holder))
+            for channel in _liveness_channels(holder):
+                self._liveness.add(server.pool, channel)
         holder.is_renewing = True
         if self._thread is None:
             self._stop = Event()
@@ -185,7 +187,8 @@ class LeaseRenewer:
     def _renew(self, server: RedisClient) -> None:
         holders = list(self._holders)
         if holders:  # all have the same keys
-            server.run(Call(SEND_HEARTBEAT, [holders[0].router.keys.beat], [round(self._lease_seconds * 1000)]))
+            beats = [router.keys.beat for router in holders[0].router.shards]
+            server.run_each([Call(SEND_HEARTBEAT, [beat], [round(self._lease_seconds * 1000)]) for beat in beats])
         for holder in holders:
             if holder.requeue_at is None:
                 holder.touch_queues(server)
@@ -195,15 +198,15 @@ class LeaseRenewer:
             elif monotonic() >= holder.requeue_at:
                 self._requeue(server, holder)
                 continue
-            tags = list(holder.qos.messages)
+            held = holder.router.split(list(holder.qos.messages)).values()
             lost: set[str] = set()
-            for first in range(0, len(tags), BATCH):
+            for tags, first in [(each, at) for each in held for at in range(0, len(each), BATCH)]:
                 entries = by_stream(tags[first : first + BATCH])
                 call = Call(RENEW, list(entries), [holder.router.consumer_name, *entry_lists(entries)])
                 lost |= _tags(list(entries), server.run(call))
             # One report may be caused by a script that has acknowledged it and whose reply is not read yet.
             still = lost & holder.lost
-            count_leases("renewed", len(tags) - len(lost))
+            count_leases("renewed", sum(map(len, held)) - len(lost))
             for tag in (still - holder.logged) & holder.qos.messages.keys():
                 count_leases("lost", 1)
                 logger.warning("lost the lease of %s: another consumer has the message", tag)
@@ -212,31 +215,32 @@ class LeaseRenewer:
 
     def _requeue(self, server: RedisClient, holder: LeaseHolder) -> None:
         """Requeue the messages of an abandoned channel without counting a delivery: they may be unprocessed."""
-        tags = list(holder.qos.messages)
-        if tags:
-            server.run(requeue_call(holder.router.consumer_name, tags, counted=False))
+        for router, tags in holder.router.split(list(holder.qos.messages)).items():
+            server.run(requeue_call(router.consumer_name, tags, counted=False))
             holder.qos.release(tags)
 
     def _revoked(self, server: RedisClient, holder: LeaseHolder) -> set[str]:
         """Return tags of held messages that are revoked individually or with their group."""
-        revoked = holder.router.keys.revoked
-        groups = {
-            tag: str(message.headers.get(GROUP_HEADER, "")).split()
-            for tag, message in holder.qos.messages.copy().items()
-        }
-        if not groups or not server.execute(("EXISTS", revoked)):
-            return set()
-        names = list({*groups, *chain.from_iterable(groups.values())})
-        found: set[str] = set()
-        for first in range(0, len(names), BATCH):
-            batch = names[first : first + BATCH]
-            scores = server.execute(("ZMSCORE", revoked, *batch))
-            found |= {name for name, score in zip(batch, scores, strict=True) if score is not None}
-        return {tag for tag, names_of in groups.items() if tag in found or not found.isdisjoint(names_of)}
+        messages = holder.qos.messages.copy()
+        shards = {router.keys.revoked: tags for router, tags in holder.router.split(messages).items()}
+        exist = server.execute_all([("EXISTS", key) for key in shards])
+        revoked: set[str] = set()
+        for (key, tags), exists in zip(shards.items(), exist, strict=True):
+            if not exists:
+                continue
+            groups = {tag: str(messages[tag].headers.get(GROUP_HEADER, "")).split() for tag in tags}
+            names = list({*groups, *chain.from_iterable(groups.values())})
+            found: set[str] = set()
+            for first in range(0, len(names), BATCH):
+                batch = names[first : first + BATCH]
+                scores = server.execute(("ZMSCORE", key, *batch))
+                found |= {name for name, score in zip(batch, scores, strict=True) if score is not None}
+            revoked |= {tag for tag, names_of in groups.items() if tag in found or not found.isdisjoint(names_of)}
+        return revoked
 
 
-def _liveness_channel(holder: LeaseHolder) -> str:
-    return holder.router.keys.presence(holder.router.consumer_name)
+def _liveness_channels(holder: LeaseHolder) -> list[str]:
+    return [router.keys.presence(router.consumer_name) for router in holder.router.shards]
 
 
 def _tags(streams: Sequence[str], answer: Sequence[Any]) -> set[str]:
@@ -249,7 +253,7 @@ def send_acks(server: RedisClient, router: Router, qos: QoS) -> None:
     """Send waiting acknowledgements; keep them if the server is unreachable."""
     while tags := qos.take_acks():
         try:
-            server.run(ack_call(router.consumer_name, tags))
+            server.run_each([ack_call(router.consumer_name, each) for each in router.split(tags).values()])
         except RedisError:
             qos.restore_acks(tags)
             raise

@@ -82,7 +82,7 @@ class Maintenance:
         args: list[Argument] = [self._router.consumer_name, round(options.lease_seconds * 1000), options.max_deliveries]
         args += (round(options.visibility_timeout * 1000), keys.presence(""), *cursors)
         args += [queue for _, queue in self._subscriptions.streams]
-        calls = [self._expiry.expired, Call(RECLAIM, [keys.beat, keys.revoked, keys.queues, *streams], args)]
+        calls = [*self._expiry.expired, Call(RECLAIM, [keys.beat, keys.revoked, keys.queues, *streams], args)]
         if acks:
             calls.insert(0, ack_call(self._router.consumer_name, acks))
         *_, expired, answer = self._server.run_each(calls)

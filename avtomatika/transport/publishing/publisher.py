@@ -10,7 +10,7 @@ from avtomatika.transport import envelope
 from avtomatika.transport.connection.redis_client import RedisClient
 from avtomatika.transport.envelope import Outgoing
 from avtomatika.transport.errors import MessageTooLargeError
-from avtomatika.transport.keys import parse_tag
+from avtomatika.transport.keys import parse_tag, prefix_of
 from avtomatika.transport.options import Options
 from avtomatika.transport.scripts import PUBLISH, PUBLISH_MANY, SETTLE, Argument, Call
 
@@ -29,6 +29,8 @@ class EncodedMessage(NamedTuple):
     #: The message is dropped after waiting this long in its queue.
     ttl_ms: int | None = None
     headers: Mapping[str, Any] = MappingProxyType({})
+    #: Prefix of its shard; "" for the home.
+    shard: str = ""
 
 
 class Settlement(NamedTuple):
@@ -58,6 +60,7 @@ class Publisher:
             round(outgoing.delay_seconds * 1000),
             outgoing.ttl_ms,
             outgoing.headers,
+            outgoing.shard,
         )
 
     def settle_all(
@@ -101,7 +104,8 @@ class Publisher:
         """Run one script per settlement, all in one round trip.
 
         Returns for each the tags whose lease is lost (nothing of it was done then), or the server's error.
-        *on_sent* is called before the replies are read, unless sending failed.
+        *on_sent* is called before the replies are read, unless sending failed. Raises ValueError for a settlement in
+        several shards.
         """
         answers: list[Any] = [None] * len(settlements)
         open_ones = list(range(len(settlements)))
@@ -118,7 +122,7 @@ class Publisher:
 
     def _call(self, settlement: Settlement) -> Call:
         messages, tags = settlement
-        router = self._router
+        router = self._router_of(settlement)
         versions: dict[str, str] = {}
         streams: list[str] = []
         fields: list[Argument] = []
@@ -150,6 +154,17 @@ class Publisher:
         args = [router.consumer_name, len(versions), len(fields) // 7, *versions.values(), *fields]
         args += [entry for _, entry in acks]
         return Call(SETTLE if acks and len(messages) <= len(acks) else PUBLISH_MANY, keys, args)
+
+    def _router_of(self, settlement: Settlement) -> Router:
+        """Return the router of the shard of the tags; without tags that of the messages."""
+        if len(self._server.prefixes) == 1:
+            return self._router
+        messages, tags = settlement
+        found = {prefix_of(tag) for tag in tags} or {each.shard or self._server.prefix for each in messages}
+        found |= {each.shard for each in messages if each.shard}
+        if len(found) > 1:
+            raise ValueError(f"one settlement cannot be in several shards: {sorted(found)}")
+        return self._router.of(found.pop() if found else self._server.prefix)
 
     def _check_size(self, payload: str | bytes) -> None:
         if 4 * len(payload) > self._max_message_bytes:  # shorter texts never exceed the limit in UTF-8

@@ -1,7 +1,7 @@
 """Routes of messages, from bindings that are cached until a script reports that they have changed."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from secrets import token_hex
 from types import MappingProxyType
@@ -11,7 +11,7 @@ from avtomatika.transport import envelope
 from avtomatika.transport.connection.redis_client import RedisClient, as_dict
 from avtomatika.transport.envelope import Outgoing
 from avtomatika.transport.errors import NoRouteError, RerouteError
-from avtomatika.transport.keys import VERSION, Keys, parse_tag
+from avtomatika.transport.keys import VERSION, Keys, parse_tag, prefix_of
 from avtomatika.transport.scripts import ADD_TRAIT, TAKE_TURNS, Call
 
 #: Maximum number of attempts at a write while its bindings keep changing.
@@ -55,7 +55,7 @@ class _Bindings:
 
 
 class Router:
-    """Routes and streams under the server's first prefix of keys; :meth:`of` has those of the others. Threads may
+    """Routes and streams under the server's first prefix of keys; *shards* have those of each prefix. Threads may
     share it."""
 
     def __init__(self, server: RedisClient, *, consumer_name: str = "") -> None:
@@ -63,9 +63,8 @@ class Router:
         self.keys = Keys(server.prefix)
         #: Holder of the deliveries that a script acknowledges.
         self.consumer_name = consumer_name
-        self._shards = {server.prefix: self}
-        for prefix in server.prefixes[1:]:
-            self._shards[prefix] = Router(server.at(prefix), consumer_name=consumer_name)
+        prefixes = server.prefixes if len(server.prefixes) > 1 else ()
+        self._shards = {each: Router(server.at(each), consumer_name=consumer_name) for each in prefixes}
         self._exchanges: dict[str, _Bindings] = {}
         self._routes: dict[tuple[str, str], Route] = {}
         self._streams: dict[tuple[str, int | str], str] = {}
@@ -74,11 +73,29 @@ class Router:
 
     def of(self, prefix: str) -> "Router":
         """Return the router of the shard whose keys start with *prefix*."""
-        return self._shards[prefix]
+        return self._shards[prefix] if self._shards else self
+
+    @property
+    def shards(self) -> Sequence["Router"]:
+        """The routers of each shard; this one if there is only one."""
+        return list(self._shards.values()) or [self]
+
+    def of_tag(self, tag: str) -> "Router":
+        """Return the router of the shard of a delivery tag."""
+        return self._shards[prefix_of(tag)] if self._shards else self
+
+    def split(self, tags: Iterable[str]) -> dict["Router", list[str]]:
+        """Group delivery tags by the router of their shard."""
+        found: dict[Router, list[str]] = {}
+        if not self._shards and (all_tags := list(tags)):
+            return {self: all_tags}
+        for tag in tags:
+            found.setdefault(self.of_tag(tag), []).append(tag)
+        return found
 
     def rename(self, consumer_name: str) -> None:
         """Take over the deliveries of *consumer_name*."""
-        for router in self._shards.values():
+        for router in (self, *self._shards.values()):
             router.consumer_name = consumer_name
 
     @property
@@ -99,15 +116,16 @@ class Router:
         return route
 
     def forget_routes(self, exchange: str | None = None) -> None:
-        """Reread the bindings of *exchange*, or of all exchanges, on next use, in all shards of this router."""
+        """Reread the bindings of *exchange*, or of all exchanges, on next use."""
         for router in self._shards.values():
-            if exchange is None:
-                router._exchanges.clear()
-                router._streams.clear()
-                router._turns.clear()
-            else:
-                router._exchanges.pop(exchange, None)
-            router._routes.clear()
+            router.forget_routes(exchange)
+        if exchange is None:
+            self._exchanges.clear()
+            self._streams.clear()
+            self._turns.clear()
+        else:
+            self._exchanges.pop(exchange, None)
+        self._routes.clear()
 
     def attempts(self) -> Iterator[None]:
         """Yield once per attempt at a script that answers REROUTE when bindings have changed since they were read.
