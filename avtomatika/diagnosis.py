@@ -109,6 +109,9 @@ def _of_queues(seen: Overview) -> Iterator[Finding]:
         unfinished = sum(number for status, number in seen.jobs.items() if not JobStatus(status).is_final)
         text = f"no orchestrator runs: {count(unfinished, 'job')} cannot proceed. Start one"
         yield Finding("orchestrators", HealthState.FAULT, text, "no_orchestrator", unfinished)
+    elif seen.unserved_shards:
+        text = f"none serves the shards {', '.join(map(str, seen.unserved_shards))}: their jobs cannot proceed"
+        yield Finding("orchestrators", HealthState.FAULT, text, "shards_unserved", len(seen.unserved_shards))
     workers = {queue.name: able for queue, able in seen.served()}
     for queue in seen.queues:
         able = workers.get(queue.name)

@@ -1,7 +1,7 @@
 """The side loops of ``avtomatika orchestrator``: webhooks, file clean-up and archiving, each in its own thread."""
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from threading import Thread
 from typing import Protocol
@@ -63,21 +63,21 @@ def run_in_background(loop: Loop, what: str, *, on_crash: Callable[[], None]) ->
 
 
 @contextmanager
-def _consumer(settings: Settings, queue: str, prefetch: int) -> Iterator[broker.Consumer]:
+def _consumer(settings: Settings, shards: Sequence[str], queue: str, prefetch: int) -> Iterator[broker.Consumer]:
     with (
         broker.connect(str(settings.redis_url), prefixes=settings.key_prefixes, **settings.delivery) as connection,
-        closing(broker.Consumer(connection, [queue], prefetch=prefetch)) as consumer,
+        closing(broker.Consumer(connection, [queue], prefetch=prefetch, prefixes=shards)) as consumer,
     ):
         yield consumer
 
 
 @contextmanager
 def delivering_webhooks(
-    settings: Settings, values: JobValues | None, *, on_crash: Callable[[], None]
+    settings: Settings, shards: Sequence[str], values: JobValues | None, *, on_crash: Callable[[], None]
 ) -> Iterator[None]:
-    """Deliver webhooks until the context ends, with links to large *values*; see :func:`run_in_background` for
-    *on_crash*."""
-    with _consumer(settings, WEBHOOKS, _WEBHOOKS_IN_FLIGHT) as consumer:
+    """Deliver webhooks of *shards* until the context ends, with links to large *values*; see
+    :func:`run_in_background` for *on_crash*."""
+    with _consumer(settings, shards, WEBHOOKS, _WEBHOOKS_IN_FLIGHT) as consumer:
         server = consumer.channel.server
         webhooks = Webhooks(
             consumer=consumer,
@@ -101,13 +101,18 @@ def cleanup_rules(objects: Bucket | None) -> CleanupRules:
 
 @contextmanager
 def removing_files(
-    objects: Bucket | None, rules: CleanupRules, settings: Settings, *, on_crash: Callable[[], None]
+    objects: Bucket | None,
+    rules: CleanupRules,
+    settings: Settings,
+    shards: Sequence[str],
+    *,
+    on_crash: Callable[[], None],
 ) -> Iterator[None]:
-    """Remove files until the context ends; see :func:`run_in_background` for *on_crash*."""
+    """Remove files of jobs of *shards* until the context ends; see :func:`run_in_background` for *on_crash*."""
     if objects is None:
         yield
         return
-    with _consumer(settings, FILES, _CLEANUPS_IN_FLIGHT) as consumer:
+    with _consumer(settings, shards, FILES, _CLEANUPS_IN_FLIGHT) as consumer:
         server, router = consumer.channel.server, consumer.channel.router
         cleaning = FileCleanup(
             consumer=consumer,

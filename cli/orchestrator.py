@@ -177,7 +177,7 @@ def _attached(
     connection = stack.enter_context(broker.connect(url, **limits))
     broker.declare(connection, [blueprint.plan for blueprint in blueprints])
     queues = [*queues, TIMERS, WORKERS, REQUESTS, *settings.celery_tasks, *([REPLIES] if settings.celery_tasks else ())]
-    consumer = stack.enter_context(closing(broker.Consumer(connection, queues, prefetch=_PREFETCH)))
+    consumer = stack.enter_context(closing(broker.Consumer(connection, queues, prefetch=_PREFETCH, prefixes=shards)))
     server, router = consumer.channel.server, consumer.channel.router
     workers = _workers(settings, WorkerRegistry(server))
     store = Store(
@@ -201,7 +201,7 @@ def _attached(
         blueprints=blueprints,
         consumer=consumer,
         store=store,
-        sweeper=Sweeper(server, router, keeps_jobs=archive is not None),
+        sweeper=Sweeper(server, router, keeps_jobs=archive is not None, prefixes=shards),
         runner=HandlerRunner(timeout_seconds=settings.handler_timeout_seconds),
         services=HandlerServices(client_of(clients), RedisData(server), partial(files_for, objects), values),
         take_over_seconds=settings.plan_takeover_seconds,
@@ -211,8 +211,8 @@ def _attached(
         celery_tasks=settings.celery_tasks,
         schedules_of_file=schedules_of_file(settings.schedules_config),
     )
-    stack.enter_context(delivering_webhooks(settings, values, on_crash=orchestrator.stop))
-    stack.enter_context(removing_files(objects, cleanup, settings, on_crash=orchestrator.stop))
+    stack.enter_context(delivering_webhooks(settings, shards, values, on_crash=orchestrator.stop))
+    stack.enter_context(removing_files(objects, cleanup, settings, shards, on_crash=orchestrator.stop))
     stack.enter_context(archiving_jobs(archive, server, router, settings, on_crash=orchestrator.stop))
     return orchestrator
 

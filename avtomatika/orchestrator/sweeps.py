@@ -21,6 +21,7 @@ logger = logging.getLogger(__name__)
 _TIMERS_EVERY_SECONDS = 0.5
 _SCHEDULES_EVERY_SECONDS = 1.0
 _EXPIRY_EVERY_SECONDS = 10.0
+_SHARDS_EVERY_SECONDS = 10.0
 _QUARANTINE_EVERY_SECONDS = 60.0
 #: More than once a minute, so that no minute is missed.
 _SAMPLE_EVERY_SECONDS = 20.0
@@ -93,6 +94,7 @@ class Sweeps:
         return cls(
             [
                 Sweep("timers", send_due_timers, every_seconds=_TIMERS_EVERY_SECONDS),
+                Sweep("shards", sweeper.announce_shards, every_seconds=_SHARDS_EVERY_SECONDS),
                 Sweep("plans", plans.run_once, every_seconds=0.0, not_before=lambda: plans.due),
                 Sweep("definitions of schedules", schedules.announce, every_seconds=_SCHEDULES_EVERY_SECONDS),
                 Sweep("limits", store.limits.announce, every_seconds=_SCHEDULES_EVERY_SECONDS),

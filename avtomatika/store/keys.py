@@ -146,6 +146,8 @@ class Keys:
     task_times = KeyTemplate("task-times:{}")
     #: Sorted set: versions of running orchestrators by their last announcement (ms).
     versions = KeyTemplate("versions")
+    #: Sorted set, if there are several: numbers of shards -> when an orchestrator last announced to serve them (ms).
+    served_shards = KeyTemplate("shards:served")
     #: String: the client of a login session of the pages, by the digest of the session's id.
     login = KeyTemplate("login:{}")
     #: String: client and fingerprint of a link to log in with once, by the digest of its key.

@@ -30,6 +30,7 @@ class Overview:
 
     *secrets* is the number of different secrets that processes started to use within a day. *versions* are those of
     orchestrators. *silent_ms* is the time since an orchestrator announced its plans. *archive_error*: why jobs stay.
+    *unserved_shards* are the numbers of shards that no orchestrator serves.
     """
 
     at_ms: int
@@ -47,6 +48,7 @@ class Overview:
     limits: Sequence[Limit] = ()
     schedule_errors: Mapping[str, str] = field(default_factory=dict)
     archive_error: str | None = None
+    unserved_shards: Sequence[int] = ()
 
     @property
     def tasks(self) -> dict[str, int]:
@@ -104,11 +106,14 @@ class OverviewReader(ServerPart):
             ServerInfoReader(self._server).read_info(),
             Schedules(self._server).reading(),
             FlowControl(self._server, self._router).read_limits(),
+            self._read_served_shards(),
         )
-        figures, queues, workers, server, schedules, limits = yield from together(*readings)
+        figures, queues, workers, server, schedules, limits, served = yield from together(*readings)
         figures["jobs"] = {status: figures["jobs"][status] for status in JobStatus}
         errors = {each.schedule.name: each.error for each in schedules if each.error is not None}
-        parts = {"queues": queues, "workers": workers, "server": server, "limits": limits}
+        within_ms = figures["at_ms"] - SERVED_WITHIN_MS
+        unserved = [place for place, at_ms in enumerate(served) if at_ms < within_ms]
+        parts = {"queues": queues, "workers": workers, "server": server, "limits": limits, "unserved_shards": unserved}
         return Overview(**parts, schedule_errors=errors, **figures)
 
     def read_blueprints(
@@ -130,6 +135,14 @@ class OverviewReader(ServerPart):
     def sample(self) -> None:
         """Store the load of this minute."""
         self._run(Call(SAMPLE, [self._keys.statistics()], list(self.read().tasks.values())))
+
+    def _read_served_shards(self) -> Reading[list[int]]:
+        """Read when an orchestrator last announced to serve each of several shards, in ms."""
+        number = len(self._keys.shards)
+        if number == 1:
+            return []
+        [found] = none_refused((yield [("ZMSCORE", self._keys.served_shards(), *range(number))]))
+        return [int(float(at_ms or 0)) for at_ms in found]
 
     def _read_figures(self) -> Reading[Any]:
         broker, keys = self._router.keys, self._keys

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from redis.exceptions import RedisError
 
@@ -80,6 +81,13 @@ class Sweeper(ServerPart):
         finally:
             self._read([("DEL", claim) for claim in ours])
         return Swept(removed, is_more=most in map(len, ours.values()))
+
+    def announce_shards(self) -> None:
+        """Announce which of several shards this process works for."""
+        if len(self._keys.shards) > 1:
+            now_ms = self._clock.now_ms()
+            served = [(now_ms, place) for place, keys in enumerate(self._keys.shards) if keys in self._shards]
+            self._read([("ZADD", self._keys.served_shards(), *chain(*served))])
 
     def _expire(self, job_ids: Sequence[str]) -> int:
         [rows] = self.read_together(self._read_rows(job_ids, ("status", "init")))

@@ -12,7 +12,7 @@ from avtomatika.core.retry import RetryPolicy
 from avtomatika.orchestrator import file_cleanup, loop, sweeps, unreadable_jobs
 from avtomatika.orchestrator.webhooks import delivery
 
-from ..support.orchestrators import Stage
+from ..support.orchestrators import SHARDS, Stage
 
 
 @pytest.fixture(autouse=True)
@@ -27,11 +27,11 @@ def short_intervals(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def stage(redis_url: str) -> Iterator[Callable[..., Stage]]:
-    """Create a stage for some blueprints."""
+    """Create a stage for some blueprints, with several *shards* if wanted."""
     made: list[Stage] = []
 
-    def make(*blueprints: Blueprint) -> Stage:
-        made.append(Stage(redis_url, blueprints))
+    def make(*blueprints: Blueprint, shards: int = SHARDS) -> Stage:
+        made.append(Stage(redis_url, blueprints, shards=shards))
         return made[-1]
 
     yield make

@@ -55,6 +55,7 @@ def test_a_sound_installation_has_no_problem() -> None:
             {"silent_ms": 31_000, "jobs": SOUND.jobs | {"running": 7, "failed": 9}},
             ("no_orchestrator", "orchestrators", 7),
         ),
+        ({"unserved_shards": [2, 3]}, ("shards_unserved", "orchestrators", 2)),
         ({"queues": waiting("encode", 3)}, ("no_worker", "encode", 3)),
         ({"queues": waiting("encode", 3), "workers": [worker("w-1", "decode")]}, ("no_worker", "encode", 3)),
         ({"queues": waiting("@w-9", 2), "workers": [worker("w-1", "encode")]}, ("no_worker", "@w-9", 2)),

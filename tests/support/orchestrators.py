@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -13,6 +14,7 @@ from avtomatika.broker import Consumer, Delivery, Outgoing
 from avtomatika.core.events import Result
 from avtomatika.core.job import Job
 from avtomatika.core.plan import REQUESTS, TIMERS, WORKERS
+from avtomatika.core.shards import shard_prefixes
 from avtomatika.core.signing import WorkerKey
 from avtomatika.orchestrator import Orchestrator
 from avtomatika.orchestrator.handler_runner import HandlerRunner
@@ -22,16 +24,20 @@ from avtomatika.store.cleanups import NO_CLEANUPS
 from avtomatika.store.large_values import MAX_JOB_BYTES
 from avtomatika.transport.envelope import decode
 
+#: Of installations that do not say otherwise.
+SHARDS = int(os.environ.get("TEST_SHARDS", "1"))
+
 
 class Stage:
     """A server, any number of orchestrators, and jobs of the given blueprints."""
 
-    def __init__(self, url: str, blueprints: Sequence[Blueprint]) -> None:
+    def __init__(self, url: str, blueprints: Sequence[Blueprint], *, shards: int = SHARDS) -> None:
         self.url = url
         self.blueprints = list(blueprints)
-        self.connection = broker.connect(url)
+        self.prefixes = shard_prefixes("g0", shards)
+        self.connection = broker.connect(url, prefixes=self.prefixes)
         broker.declare(self.connection, [blueprint.plan for blueprint in blueprints])
-        self.store = Store.connect(url)
+        self.store = Store.connect(url, prefixes=self.prefixes)
         self._stack = ExitStack()
         self._tasks: Consumer | None = None
         self._taken: deque[Delivery] = deque()
@@ -40,12 +46,14 @@ class Stage:
     def orchestrator(
         self, queues: Sequence[str] | None = None, *, blueprints: Sequence[Blueprint] | None = None, **options: Any
     ) -> Orchestrator:
-        """Start an orchestrator of *queues* (default: all) of *blueprints* (default: the stage's)."""
+        """Start an orchestrator of *queues* (default: all) of *blueprints* (default: the stage's); *served* are the
+        numbers of its shards (default: all)."""
         blueprints = self.blueprints if blueprints is None else list(blueprints)
         broker.declare(self.connection, [blueprint.plan for blueprint in blueprints])
-        connection = self._stack.enter_context(broker.connect(self.url))
+        connection = self._stack.enter_context(broker.connect(self.url, prefixes=self.prefixes))
         names = list(queues or [queue for blueprint in blueprints for queue in blueprint.plan.queues])
-        consumer = Consumer(connection, [WORKERS, TIMERS, REQUESTS, *names], prefetch=100)
+        served = [self.prefixes[number] for number in options.pop("served", range(len(self.prefixes)))]
+        consumer = Consumer(connection, [WORKERS, TIMERS, REQUESTS, *names], prefetch=100, prefixes=served)
         runner = HandlerRunner(timeout_seconds=options.pop("handler_timeout_seconds", 5))
         server, router = consumer.channel.server, consumer.channel.router
         made = Orchestrator(
@@ -59,7 +67,7 @@ class Stage:
                 max_job_bytes=options.pop("max_job_bytes", MAX_JOB_BYTES),
                 notifies=options.pop("notifies", False),
             ),
-            sweeper=Sweeper(server, router),
+            sweeper=Sweeper(server, router, prefixes=served),
             runner=runner,
             **options,
         )
