@@ -5,8 +5,8 @@ from dataclasses import dataclass, fields
 from math import inf
 from typing import Any, Self
 
-from .connection.connect import CONNECT_TIMEOUT_SECONDS, HEALTH_CHECK_SECONDS, SOCKET_TIMEOUT_SECONDS
-from .connection.pool import MAX_CONNECTIONS
+from .connection.connect import CONNECT_TIMEOUT_SECONDS, HEALTH_CHECK_SECONDS
+from .connection.pool import MAX_CONNECTIONS, SOCKET_TIMEOUT_SECONDS
 from .keys import PREFIX
 
 #: Lease of a delivered message, and deliveries after which it is dead-lettered.
@@ -52,7 +52,8 @@ class Options:
     health_check_interval: float = HEALTH_CHECK_SECONDS
     socket_keepalive_options: Mapping[int, int] | None = None
     client_name: str | None = None
-    #: Maximum number of connections to the server, not counting the one that renews leases.
+    #: Maximum number of connections to the server, or to each node of a cluster, not counting those that wait for
+    #: messages in an event loop or on a cluster, and the one that renews leases.
     max_connections: int = MAX_CONNECTIONS
     #: A :class:`.redis_client.RedisClient` to use in place of a new one; closing the transport leaves it open.
     server: Any = None

@@ -88,7 +88,7 @@ class Transport(virtual.Transport):
 
     def establish_connection(self) -> "Transport":
         if _may_be_clustered(self.server) and not self._url.startswith(CLUSTER_SCHEMES):
-            _check_ownership(self.server, self.server.prefix)
+            _check_ownership(self.server)
         super().establish_connection()
         return self
 
@@ -276,10 +276,10 @@ def _may_be_clustered(server: RedisClient) -> bool:
     return facts.get("mode") == "cluster"
 
 
-def _check_ownership(server: RedisClient, prefix: str) -> None:
-    """Raise OperationalError for a node of a cluster that does not own the keys that start with *prefix*."""
+def _check_ownership(server: RedisClient) -> None:
+    """Raise OperationalError for a node of a cluster that does not own all our keys."""
     try:
-        server.execute(("EXISTS", f"{prefix}identity"))
+        server.execute_all([("EXISTS", f"{prefix}identity") for prefix in server.prefixes])
     except ConnectionError as error:
         if not isinstance(error.__cause__, MovedError):
             raise

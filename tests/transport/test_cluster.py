@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,10 @@ from kombu import Connection, Exchange, Queue
 from kombu.exceptions import OperationalError
 
 from avtomatika import broker
-from avtomatika.transport import RedisClient, connect
+from avtomatika.core.shards import shard_prefixes
+from avtomatika.transport import Reading, RedisClient, connect, info_fields
 from avtomatika.transport.keys import PREFIX
+from avtomatika.transport.scripts import Call, Script
 
 from ..support.certificates import make_certificates
 from ..support.cluster import Cluster
@@ -23,6 +26,7 @@ from ..support.tcp_proxy import TcpProxy
 from ..support.waiting import wait_until
 
 pytestmark = pytest.mark.skipif(IS_CLUSTER, reason="its servers form clusters of their own")
+PREFIXES = shard_prefixes("g0", 16)
 QUEUE = Queue("photos", Exchange("media"), routing_key="photo")
 
 
@@ -60,6 +64,102 @@ def test_a_client_follows_a_slot_that_moved(cluster: Cluster) -> None:
     assert server.execute(("GET", f"{PREFIX}kept")) == b"1"
     assert cluster.owner_of(PREFIX) is target
     server.close()
+
+
+@pytest.fixture
+def shards(cluster: Cluster) -> Iterator[RedisClient]:
+    client = RedisClient.connect(cluster.url, prefixes=PREFIXES)
+    yield client
+    client.close()
+
+
+def test_each_command_is_sent_to_the_owner_of_its_key(cluster: Cluster, shards: RedisClient) -> None:
+    count = Script("return redis.call('INCRBY', KEYS[1], ARGV[1])", "")
+
+    assert shards.execute_all([("SET", f"{prefix}n", place) for place, prefix in enumerate(PREFIXES)]) == [b"OK"] * 16
+    assert shards.run_all([Call(count, [f"{prefix}n"], [100]) for prefix in PREFIXES]) == list(range(100, 116))
+    home, first, wrong, *others = shards.pipeline(
+        [
+            ("INFO", "server"),
+            ("GET", f"{PREFIXES[9]}n"),
+            ("HGET", f"{PREFIXES[1]}n", "a"),
+            ("XREAD", "COUNT", 1, "STREAMS", f"{PREFIXES[5]}none", 0),
+            *[("GET", f"{prefix}n") for prefix in PREFIXES],
+        ]
+    )
+
+    assert info_fields(home)["tcp_port"] == str(cluster.owner_of(PREFIXES[0]).port)
+    assert info_fields(shards.at(PREFIXES[7]).execute(("INFO",)))["tcp_port"] == str(cluster.owner_of(PREFIXES[7]).port)
+    assert (first, others) == (b"109", [None, *[b"%d" % number for number in range(100, 116)]])
+    assert isinstance(wrong, redis.ResponseError)
+    for prefix in PREFIXES:
+        with redis.Redis.from_url(cluster.owner_of(prefix).url) as owner:
+            assert owner.exists(f"{prefix}n")
+    assert shards.connections == 3
+
+
+def test_readings_of_all_shards_take_one_round_trip(shards: RedisClient) -> None:
+    def read(prefix: str) -> Reading[bytes]:
+        [name] = yield [("GET", f"{prefix}name")]
+        [found] = yield [("ECHO", name)]
+        return found
+
+    shards.execute_all([("SET", f"{prefix}name", prefix) for prefix in PREFIXES])
+    sent: list[int] = []
+    run_all = shards.run_all
+    shards.run_all = lambda calls, **options: sent.append(len(calls)) or run_all(calls, **options)  # type: ignore[method-assign, func-returns-value]
+
+    assert shards.read_together(*map(read, PREFIXES)) == [prefix.encode() for prefix in PREFIXES]
+    assert sent == [16, 16]
+
+
+def test_other_shards_go_on_while_a_slot_moves(cluster: Cluster, shards: RedisClient) -> None:
+    moving, *others = PREFIXES
+    shards.execute_all([("SET", f"{prefix}{name}", 1) for prefix in PREFIXES for name in "abcdefgh"])
+    errors: list[Exception] = []
+    is_over = threading.Event()
+
+    def use() -> None:
+        while not is_over.is_set():
+            try:
+                shards.execute_all([("INCR", f"{prefix}a") for prefix in others])
+            except Exception as error:
+                errors.append(error)
+
+    user = threading.Thread(target=use)
+    user.start()
+    cluster.migrate(moving, cluster.other_primary(moving))
+    with pytest.raises(redis.ConnectionError, match="not the primary of these keys any more"):
+        shards.execute(("GET", f"{moving}a"))
+    found = shards.execute_all([("GET", f"{moving}{name}") for name in "abcdefgh"])
+    is_over.set()
+    user.join()
+
+    assert found == [b"1"] * 8
+    assert errors == []
+
+
+def test_confirmed_writes_survive_the_death_of_an_owner(make_server: Callable[..., Any]) -> None:
+    cluster = Cluster(make_server, primaries=3, has_replicas=True)
+    client = RedisClient.connect(f"{cluster.url}?wait_replicas=1", prefixes=PREFIXES)
+    victim = cluster.owner_of(PREFIX)
+    count = Script("return redis.call('INCR', KEYS[1])", "")
+    calls = [Call(count, [f"{prefix}n"], []) for prefix in PREFIXES]
+
+    def run() -> list[Any]:
+        try:
+            return client.run_all(calls)
+        except redis.ConnectionError:
+            return []
+
+    assert run() == [1] * 16
+    victim.kill()
+    assert run() == []
+    wait_until(lambda: cluster.owner_of(PREFIX) is not victim, 60, "its replica takes over")
+    assert min(int(client.execute(("GET", f"{prefix}n"))) for prefix in PREFIXES) >= 1
+    victim.start()
+    wait_until(lambda: min(run(), default=0) >= 2, 60, "the old owner is a replica")
+    client.close()
 
 
 def test_a_node_is_not_taken_for_a_single_server(cluster: Cluster) -> None:

@@ -133,7 +133,7 @@ def test_waiters_are_served_after_a_pause_of_the_server(
 
 def test_an_interrupted_waiter_loses_no_connection(connect: Callable[..., RedisClient]) -> None:
     server = connect(max_connections=1)
-    connections = server.pool
+    connections = server.pool_of(server.prefix)
     held = connections.acquire()
 
     class Interrupted(pool._Waiter):

@@ -1,101 +1,137 @@
-"""Redis Cluster: its URLs, and a client of the node that owns the slot of one group of keys."""
+"""Redis Cluster: its URLs, which primary owns our keys, and a pool of connections to each of these."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from redis import Connection, ConnectionPool, Redis, SSLConnection
 from redis.crc import key_slot
-from redis.exceptions import ConnectionError, MovedError, RedisError, ResponseError
+from redis.exceptions import AskError, ConnectionError, MovedError, RedisError, ResponseError, TryAgainError
 
 from .addresses import Address, read_hosts
+from .pool import Pool
 
 _DEFAULT_PORT = 6379
 #: A node that does not answer within this time is skipped.
 _ASK_SECONDS = 2.0
 
 
-def connect_by_cluster(url: str, settings: Mapping[str, Any], *, tls: bool, prefix: str) -> Redis:
-    """Return a client of the primary that owns the slot of keys that start with *prefix*.
+class Cluster:
+    """Finds the primaries that own the slots of *prefixes*.
 
-    ``redis+cluster://[user:password@]host[:port][,host[:port]...]``: any node of these is asked for the owner, for new
-    connections after the slot moved or its owner failed. Raises ValueError for a *prefix* without a hash tag, and for
-    another database than 0.
+    ``redis+cluster://[user:password@]host[:port][,host[:port]...]``: any node of these is asked for them, and again
+    after a slot moved or an owner failed. Raises ValueError for a prefix without a hash tag, and for another database
+    than 0.
     """
-    if not prefix.find("}") - prefix.find("{") - 1 > 0:
-        raise ValueError(f"the prefix of keys on a cluster must contain a hash tag, as in {{avt.g0}}:, not {prefix!r}")
-    hosts, given = read_hosts(url, _DEFAULT_PORT)
-    if given.pop("db", 0) != 0:
-        raise ValueError("a cluster has only database 0")
-    if "credential_provider" in settings:
-        given = {key: value for key, value in given.items() if key not in ("username", "password")}
-    of_nodes = dict(settings) | given
-    owner = SlotOwner(hosts, key_slot(prefix.encode()), of_nodes, tls=tls)
-    connection_class = _SecureSlotConnection if tls else SlotConnection
-    return Redis(connection_pool=ConnectionPool(connection_class, owner=owner, **of_nodes))
 
-
-class SlotOwner:
-    """The address of the primary that owns *slot*; *seeds* and nodes that they name are asked for it."""
-
-    def __init__(self, seeds: Sequence[Address], slot: int, settings: Mapping[str, Any], *, tls: bool) -> None:
-        self._slot = slot
-        self._seeds = tuple(seeds)
+    def __init__(self, url: str, settings: Mapping[str, Any], *, tls: bool, prefixes: Sequence[str]) -> None:
+        self._seeds, given = read_hosts(url, _DEFAULT_PORT)
+        for prefix in prefixes:
+            if len(_tag(prefix)) <= len("{}"):
+                raise ValueError(
+                    f"the prefix of keys on a cluster must contain a hash tag, as in {{avt.g0}}:, not {prefix!r}"
+                )
+        if given.pop("db", 0) != 0:
+            raise ValueError("a cluster has only database 0")
+        if "credential_provider" in settings:
+            given = {key: value for key, value in given.items() if key not in ("username", "password")}
+        self._settings = {**settings, **given}
         self._connection_class = SSLConnection if tls else Connection
-        limits = {"socket_timeout": _ASK_SECONDS, "socket_connect_timeout": _ASK_SECONDS}
-        self._settings = dict(settings) | limits
         #: Nodes that the cluster named: they may outlive the seeds.
-        self._nodes: tuple[Address, ...] = ()
-        self._known: Address | None = None
+        self._nodes: Sequence[Address] = ()
+        #: Hash tag of our keys -> slot.
+        self._slots = {_tag(prefix): key_slot(prefix.encode()) for prefix in prefixes}
+        #: Slot -> its owner, as far as known.
+        self._owners: dict[int, Address] = {}
 
-    def find(self) -> Address:
-        """Return the last known address, or ask. Raises ConnectionError if no node names one."""
-        known = self._known
-        if known is None:
-            known = self._known = self._ask()
-        return known
+    def connect(self, node: Address, **settings: Any) -> Redis:
+        """Return a client of one node."""
+        host, port = node
+        kwargs = self._settings | settings
+        return Redis.from_pool(ConnectionPool(self._connection_class, host=host, port=port, **kwargs))
 
-    def forget(self, refusal: ResponseError | None = None) -> None:
-        """Ask again, or believe the address in MOVED: the slot has another owner, or its owner is unreachable."""
-        is_named = isinstance(refusal, MovedError) and refusal.host
-        self._known = (refusal.host, refusal.port) if is_named else None  # type: ignore[union-attr]
+    def find_tag(self, command: Sequence[object]) -> str:
+        """Return the hash tag of the first key in *command*; "" if there is none of ours."""
+        for word in command:
+            if isinstance(word, str) and word.startswith("{") and (tag := _tag(word)) in self._slots:
+                return tag
+        return ""
 
-    def _ask(self) -> Address:
-        for host, port in dict.fromkeys((*self._seeds, *self._nodes)):
+    def owner(self, prefix: str) -> Address:
+        """Return the last known owner of keys with *prefix*, or ask. Raises ConnectionError if no node names one."""
+        slot = self._slots[_tag(prefix)]
+        return self._owners.get(slot) or self._ask(slot)
+
+    def forget(self, node: Address, refusal: ResponseError | None = None) -> None:
+        """Ask again who owns the slots of *node*, which failed or refused a command. The address in MOVED is
+        believed, and while a slot moves its owner is the same."""
+        if isinstance(refusal, MovedError) and refusal.host:
+            self._owners = {**self._owners, refusal.slot_id: (refusal.host, refusal.port)}
+        elif type(refusal) not in (AskError, TryAgainError):
+            self._owners = {slot: owner for slot, owner in self._owners.items() if owner != node}
+
+    def _ask(self, slot: int) -> Address:
+        own = {"socket_timeout": _ASK_SECONDS, "socket_connect_timeout": _ASK_SECONDS, "redis_connect_func": None}
+        tried: list[Address] = []
+        for asked in dict.fromkeys((*self._nodes, *self._seeds)):
+            tried.append(asked)
             try:
-                pool = ConnectionPool(self._connection_class, host=host, port=port, **self._settings)
-                with Redis.from_pool(pool) as node:
-                    slots = node.execute_command("CLUSTER SLOTS")
+                with self.connect(asked, **own) as node:
+                    shares = node.execute_command("CLUSTER SLOTS")
             except RedisError:
                 continue
-            owners = [(first, last, [_address(each, asked=host) for each in nodes]) for first, last, *nodes in slots]
-            self._nodes = tuple(dict.fromkeys(each for _, _, nodes in owners for each in nodes))
-            for first, last, nodes in owners:
-                if first <= self._slot <= last:
-                    return nodes[0]
-        asked = ", ".join(f"{host}:{port}" for host, port in self._seeds)
-        raise ConnectionError(f"no node of the cluster {asked} names an owner of slot {self._slot}")
+            named = [(first, last, [_address(each, asked[0]) for each in nodes]) for first, last, *nodes in shares]
+            known = dict.fromkeys(each for _, _, nodes in named for each in nodes)
+            self._nodes = sorted(known, key=tried.__contains__)  # ask another next: this one may be cut off
+            wanted = set(self._slots.values())
+            owners = {each: nodes[0] for first, last, nodes in named for each in wanted if first <= each <= last}
+            if slot in owners:
+                self._owners = owners
+                return owners[slot]
+        seeds = ", ".join(f"{host}:{port}" for host, port in self._seeds)
+        raise ConnectionError(f"no node of the cluster {seeds} names an owner of slot {slot}")
 
 
-def _address(node: Sequence[Any], *, asked: str) -> Address:
+class NodePools:
+    """A pool of connections to each node that owns keys of ours."""
+
+    def __init__(self, cluster: Cluster, make_pool: Callable[..., Pool]) -> None:
+        self._cluster = cluster
+        self._make_pool = make_pool
+        self._pools: dict[Address, Pool] = {}
+
+    def find(self, command: Sequence[object], prefix: str) -> Pool:
+        """Return the pool for *command*; if it has no key, that for the keys with *prefix*."""
+        node = self._cluster.owner(self._cluster.find_tag(command) or prefix)
+        pool = self._pools.get(node)
+        if pool is None:
+            made = self._make_pool(self._cluster.connect(node), on_failure=partial(self._cluster.forget, node))
+            pool = self._pools.setdefault(node, made)
+        return pool
+
+    def split(self, commands: Sequence[Sequence[object]], prefix: str) -> dict[Pool, list[int]]:
+        """Return the places of *commands* by their pools. The order of pools is the same for all callers, so that they
+        do not wait for connections of each other."""
+        places: dict[Pool, list[int]] = {}
+        for place, command in enumerate(commands):
+            places.setdefault(self.find(command, prefix), []).append(place)
+        return dict(sorted(places.items(), key=lambda part: id(part[0])))
+
+    @property
+    def open(self) -> int:
+        """Number of open connections."""
+        return sum(pool.open for pool in list(self._pools.values()))
+
+    def close(self) -> None:
+        """Close all idle connections."""
+        for pool in list(self._pools.values()):
+            pool.close()
+
+
+def _tag(key: str) -> str:
+    return key[: key.find("}") + 1]
+
+
+def _address(node: Sequence[Any], asked: str) -> Address:
     """Return the address of a node in the reply to ``CLUSTER SLOTS``; of one without a name it is the *asked* host."""
     return (node[0] or b"").decode() or asked, node[1]
-
-
-class SlotConnection(Connection):
-    """A connection to the owner of a slot."""
-
-    def __init__(self, *, owner: SlotOwner, **settings: Any) -> None:
-        super().__init__(**settings)  # type: ignore[no-untyped-call]
-        self.owner = owner
-
-    def _connect(self) -> Any:
-        self.host, self.port = self.owner.find()
-        try:
-            return super()._connect()  # type: ignore[no-untyped-call]
-        except BaseException:
-            self.owner.forget()
-            raise
-
-
-class _SecureSlotConnection(SlotConnection, SSLConnection):
-    """The same with TLS."""

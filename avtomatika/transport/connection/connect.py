@@ -2,7 +2,7 @@
 
 import inspect
 import ssl
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kombu.utils.imports import symbol_by_name
@@ -15,10 +15,10 @@ from redis.retry import Retry
 from avtomatika.transport.keys import PREFIX
 
 from .addresses import CLUSTER_SCHEMES, split_login, split_parameters
-from .cluster import connect_by_cluster
+from .cluster import Cluster
+from .pool import SOCKET_TIMEOUT_SECONDS
 from .sentinel import connect_by_sentinel
 
-SOCKET_TIMEOUT_SECONDS = 10.0
 CONNECT_TIMEOUT_SECONDS = 5.0
 HEALTH_CHECK_SECONDS = 30
 #: Size of socket reads: a batch is up to half a mebibyte.
@@ -49,23 +49,29 @@ class KeepingParser(DefaultParser):  # type: ignore[misc,valid-type] # redis-py 
         self._reader.setmaxbuf(KEPT_BYTES)
 
 
-def connect(
+def connect(url: str, **options: Any) -> Redis:
+    """Return a client as :func:`find_server` does; of a cluster, one of the node that owns the keys with PREFIX now."""
+    server = find_server(url, prefixes=[PREFIX], **options)
+    return server.connect(server.owner(PREFIX)) if isinstance(server, Cluster) else server
+
+
+def find_server(
     url: str,
     *,
     tls: bool | Mapping[str, Any] | None = None,
     credential_provider: CredentialProvider | str | None = None,
     master_name: str | None = None,
     sentinel_kwargs: Mapping[str, Any] | None = None,
-    prefix: str = PREFIX,
+    prefixes: Sequence[str],
     **options: Any,
-) -> Redis:
+) -> Redis | Cluster:
     """Return a client for *url* (``redis://``, ``rediss://``, ``unix://``, ``sentinel://`` or ``redis+cluster://``).
 
     TLS verifies certificate and host name; ``?ssl_ca_certs=`` names a file of additional trusted authorities, and
     ``?ssl_cert_reqs=none`` disables verification for hosts with self-signed certificates; *tls* gives the same
     options as a mapping. A *credential_provider*, or the class with this dotted name, supplies the credentials of
     each new connection. Commands are not retried: only the caller knows whether that is safe. *options* are
-    redis-py's; *master_name* and *sentinel_kwargs* apply to Sentinel only, *prefix*
+    redis-py's; *master_name* and *sentinel_kwargs* apply to Sentinel only, *prefixes*
     (of all keys) to a cluster. Raises ValueError for invalid options.
     """
     settings: dict[str, Any] = {
@@ -89,7 +95,7 @@ def connect(
             url, settings, tls=bool(tls_settings), master_name=master_name, sentinel_kwargs=sentinel_kwargs
         )
     if url.startswith(CLUSTER_SCHEMES):
-        return connect_by_cluster(url, settings, tls=bool(tls_settings), prefix=prefix)
+        return Cluster(url, settings, tls=bool(tls_settings), prefixes=prefixes)
     if tls_settings:
         url = "rediss" + url[url.index(":") :]
     return Redis.from_url(url, **settings)

@@ -6,13 +6,15 @@ sending a command and reading its reply. Here callers wait for a connection in o
 
 import os
 from collections import deque
+from collections.abc import Callable
 from threading import Event, Lock, Timer
 from time import monotonic
 from typing import Any
 
 from redis import Redis
-from redis.exceptions import ConnectionError
+from redis.exceptions import ConnectionError, ResponseError
 
+SOCKET_TIMEOUT_SECONDS = 10.0
 #: Default maximum number of connections per pool.
 MAX_CONNECTIONS = 10
 #: A connection idle for longer may have been closed by the server: check it before use.
@@ -24,14 +26,24 @@ IDLE_SECONDS = 2.0
 class Pool:
     """Opens at most *max_connections* connections of *client*. Safe to share between threads and across a fork.
 
-    :meth:`acquire` waits at most *wait_seconds* for a connection in use elsewhere.
+    :meth:`acquire` waits for a connection in use elsewhere, at most *wait_seconds*, by default twice the timeout of a
+    command. *on_failure* is called when one cannot be opened or has failed.
     """
 
-    def __init__(self, client: Redis, *, max_connections: int = MAX_CONNECTIONS, wait_seconds: float) -> None:
+    def __init__(
+        self,
+        client: Redis,
+        *,
+        max_connections: int = MAX_CONNECTIONS,
+        wait_seconds: float | None = None,
+        on_failure: Callable[[ResponseError | None], object] = bool,
+    ) -> None:
         #: Creates the connections.
         self.factory = client.connection_pool
         self._max_connections = min(max_connections, client.connection_pool.max_connections)
-        self._wait_seconds = wait_seconds
+        timeout: float = self.factory.connection_kwargs.get("socket_timeout") or SOCKET_TIMEOUT_SECONDS
+        self._wait_seconds = wait_seconds or 2 * timeout
+        self._on_failure = on_failure
         self._reset()
 
     def _reset(self) -> None:
@@ -77,6 +89,11 @@ class Pool:
         connection.disconnect()
         self.factory.release(connection)
         self._free_place()
+
+    def fail(self, connection: Any, refusal: ResponseError | None = None) -> None:
+        """Close *connection*, which failed, or whose server does not serve the keys any more, as *refusal* says."""
+        self.discard(connection)
+        self._on_failure(refusal)
 
     def close(self) -> None:
         """Close all idle connections; the next caller opens a new one."""
@@ -148,6 +165,7 @@ class Pool:
             return self.factory.get_connection()
         except BaseException:
             self._free_place()
+            self._on_failure(None)
             raise
 
     def _checked(self, connection: Any) -> Any:

@@ -5,6 +5,7 @@ redis-py's ``execute_command`` costs several times as much as sending and readin
 
 from collections.abc import Callable, Generator, Iterator, Sequence
 from copy import copy
+from functools import partial
 from itertools import chain, islice
 from typing import Any, Self, TypeAlias, TypeVar, cast
 
@@ -25,8 +26,8 @@ from avtomatika.transport.keys import PREFIX
 from avtomatika.transport.scripts import Argument, Call
 
 from .addresses import split_parameters
-from .cluster import SlotConnection
-from .connect import SOCKET_TIMEOUT_SECONDS, connect
+from .cluster import Cluster, NodePools
+from .connect import find_server
 from .pool import MAX_CONNECTIONS, Pool
 
 T = TypeVar("T")
@@ -52,18 +53,19 @@ class RedisClient:
 
     def __init__(
         self,
-        client: Redis,
+        server: Redis | Cluster,
         *,
         max_connections: int = MAX_CONNECTIONS,
         prefixes: Sequence[str] = (PREFIX,),
         wait_replicas: int = 0,
     ) -> None:
-        """Use *client* as connection factory, with a separate pool. All keys start with one of *prefixes*.
+        """Use *server* as connection factory, with separate pools. All keys start with one of *prefixes*.
 
-        Scripts that write raise ConnectionError unless *wait_replicas* replicas confirm that they have the writes.
+        On a cluster each command is sent to the node that owns its first key, or else those of :attr:`prefix`. Scripts
+        that write raise ConnectionError unless *wait_replicas* replicas confirm that they have the writes.
         """
-        seconds = client.connection_pool.connection_kwargs.get("socket_timeout") or SOCKET_TIMEOUT_SECONDS
-        self.pool = Pool(client, max_connections=max_connections, wait_seconds=2 * seconds)
+        make_pool = partial(Pool, max_connections=max_connections)
+        self._pools = NodePools(server, make_pool) if isinstance(server, Cluster) else make_pool(server)
         self._wait_replicas = wait_replicas
         #: The prefixes of the keys of each shard; the first is the home of what exists once.
         self.prefixes = tuple(prefixes)
@@ -72,12 +74,12 @@ class RedisClient:
     def connect(
         cls, url: str, *, max_connections: int = MAX_CONNECTIONS, prefixes: Sequence[str] = (PREFIX,), **options: Any
     ) -> Self:
-        """Return a client with its own pool; sends nothing yet. *options* are those of :func:`.connect.connect`; the
-        parameter ``wait_replicas`` of *url* is the constructor's."""
+        """Return a client with pools of its own, of *max_connections* a node; sends nothing yet. *options* are those of
+        :func:`.connect.find_server`; the parameter ``wait_replicas`` of *url* is the constructor's."""
         url, waits = split_parameters(url, WAIT.__eq__)
-        client = connect(url, max_connections=max_connections, prefix=prefixes[0], **options)
+        server = find_server(url, max_connections=max_connections, prefixes=prefixes, **options)
         replicas = _read_count(waits.get(WAIT, "0"))
-        return cls(client, max_connections=max_connections, prefixes=prefixes, wait_replicas=replicas)
+        return cls(server, max_connections=max_connections, prefixes=prefixes, wait_replicas=replicas)
 
     @property
     def prefix(self) -> str:
@@ -92,10 +94,19 @@ class RedisClient:
         other.prefixes = (prefix,)
         return other
 
+    def pool_of(self, prefix: str) -> Pool:
+        """Return the pool of connections to the server that has the keys with *prefix* now."""
+        return self._pools if isinstance(self._pools, Pool) else self._pools.find((), prefix)
+
+    @property
+    def pools(self) -> list[Pool]:
+        """Those of all prefixes."""
+        return list(dict.fromkeys(map(self.pool_of, self.prefixes)))
+
     @property
     def connections(self) -> int:
         """Number of open connections."""
-        return self.pool.open
+        return self._pools.open
 
     def run(self, call: Call) -> Any:
         """Run one script and return its reply. Raises the server's errors."""
@@ -144,17 +155,18 @@ class RedisClient:
 
     def execute(self, command: Sequence[Argument]) -> Any:
         """Send one command and return the raw reply."""
-        connection = self.pool.acquire()
+        pool = self._pools if isinstance(self._pools, Pool) else self._pools.find(command, self.prefix)
+        connection = pool.acquire()
         try:
             connection.send_packed_command([pack(command)])
             answer = connection.read_response()
         except ResponseError as error:
-            self._release(connection, error)
+            _release(pool, connection, [error])
             raise
         except BaseException:
-            self.pool.discard(connection)
+            pool.fail(connection)
             raise
-        self._release(connection)
+        pool.release(connection)
         return answer
 
     def execute_all(self, commands: Sequence[Sequence[Argument]]) -> list[Any]:
@@ -174,32 +186,44 @@ class RedisClient:
     ) -> list[Any]:
         """Send *commands* in one round trip; return each raw reply, or the server's error.
 
+        On a cluster this is one round trip to all nodes at once; if one fails, the commands of others may have run.
         Raises ConnectionError, after they ran, unless *wait_replicas* replicas have their writes within 2 seconds.
         """
         if not commands:
             return []
-        if wait_replicas:
-            commands = [*commands, ("WAIT", wait_replicas, _WAIT_MS)]
-        connection = self.pool.acquire()
-        answers: list[Any] = []
+        if isinstance(self._pools, Pool):
+            return self._exchange([(self._pools, commands)], on_sent, wait_replicas)[0]
+        places = self._pools.split(commands, self.prefix)
+        parts = [(pool, [commands[place] for place in some]) for pool, some in places.items()]
+        answers: list[Any] = [None] * len(commands)
+        for some, found in zip(places.values(), self._exchange(parts, on_sent, wait_replicas), strict=True):
+            for place, answer in zip(some, found, strict=True):
+                answers[place] = answer
+        return answers
+
+    def _exchange(
+        self,
+        parts: Sequence[tuple[Pool, Sequence[Sequence[Argument]]]],
+        on_sent: Callable[[], object] | None,
+        wait_replicas: int,
+    ) -> list[list[Any]]:
+        """Return the replies of each server to its commands; all commands are sent before any reply is read."""
+        waits = [("WAIT", wait_replicas, _WAIT_MS)] if wait_replicas else ()
+        exchanges = [_exchange(pool, [*commands, *waits] if waits else commands) for pool, commands in parts]
         try:
-            connection.send_packed_command(_packed(commands))
+            for step in (*exchanges, *exchanges):  # a connection to each server, before anything is sent
+                next(step)
             if on_sent is not None:
                 on_sent()
-            for _ in commands:
-                try:
-                    answers.append(connection.read_response())
-                except ResponseError as error:
-                    answers.append(error)
-        except BaseException:
-            self.pool.discard(connection)
-            raise
-        self._release(connection, *[answer for answer in answers if isinstance(answer, ResponseError)])
-        if wait_replicas:
-            [confirmed] = none_refused([answers.pop()])
+            replies = [next(exchange) for exchange in exchanges]
+        finally:
+            for exchange in exchanges:
+                exchange.close()
+        if waits:
+            confirmed = min(none_refused([answers.pop() for answers in replies]))
             if confirmed < wait_replicas:
                 raise ConnectionError(f"{confirmed} of {wait_replicas} replicas confirmed what was written")
-        return answers
+        return replies
 
     def read_together(self, *readings: Reading[T]) -> list[T]:
         """Return the values of *readings*. Each round trip sends the next commands of all of them."""
@@ -218,18 +242,42 @@ class RedisClient:
 
     def close(self) -> None:
         """Disconnect; the next command connects again."""
-        self.pool.close()
+        self._pools.close()
 
-    def _release(self, connection: Any, *refusals: ResponseError) -> None:
-        """Release *connection*. Raises ConnectionError if the server stopped being the primary of the keys."""
-        for refusal in refusals:
-            if isinstance(refusal, _REDIRECTIONS) or str(refusal).startswith(_UNBLOCKED):
-                self.pool.discard(connection)
-                self.pool.close()
-                if isinstance(connection, SlotConnection):
-                    connection.owner.forget(refusal)
-                raise ConnectionError(f"the server is not the primary of these keys any more: {refusal}") from refusal
-        self.pool.release(connection)
+
+def _exchange(pool: Pool, commands: Sequence[Sequence[Argument]]) -> Generator[Any, None, None]:
+    """Open a connection, then send *commands*, then read and yield each raw reply or the server's error."""
+    connection = pool.acquire()
+    refusals: list[ResponseError] = []
+    answers: list[Any] = []
+    try:
+        yield
+        connection.send_packed_command(_packed(commands))
+        yield
+        for _ in commands:
+            try:
+                answers.append(connection.read_response())
+            except ResponseError as error:
+                answers.append(error)
+                refusals.append(error)
+    except GeneratorExit:  # another server failed
+        pool.discard(connection)
+        raise
+    except BaseException:
+        pool.fail(connection)
+        raise
+    _release(pool, connection, refusals)
+    yield answers
+
+
+def _release(pool: Pool, connection: Any, refusals: Sequence[ResponseError]) -> None:
+    """Release *connection*. Raises ConnectionError if the server stopped being the primary of the keys."""
+    for refusal in refusals:
+        if isinstance(refusal, _REDIRECTIONS) or str(refusal).startswith(_UNBLOCKED):
+            pool.fail(connection, refusal)
+            pool.close()
+            raise ConnectionError(f"the server is not the primary of these keys any more: {refusal}") from refusal
+    pool.release(connection)
 
 
 def _read_count(text: str) -> int:

@@ -148,7 +148,7 @@ class BlockingRead:
     def __init__(self, server: RedisClient, timeout_seconds: float) -> None:
         self._timeout_seconds = timeout_seconds
         self._block_ms = max(round(timeout_seconds * 500), 1)
-        self._pool = server.pool
+        self._pool = server.pool_of(server.prefix)
         self._connection = self._pool.acquire()
         self.fileno: int = self._connection._sock.fileno()
         #: Streams of the current read; empty between reads.

@@ -83,15 +83,13 @@ class LeaseRenewer:
         if holder.is_renewing and self._server is not None:
             holder.is_renewing = False
             with self._lock:
-                for channel in _liveness_channels(holder):
-                    self._liveness.remove(self._server.pool, channel)
+                self._liveness.remove(self._server.pools, _liveness_channels(holder))
 
     def start(self, holder: LeaseHolder) -> None:
         """Start renewing leases of *holder* and mark its process as alive. Raises connection errors."""
         with self._lock:
             server = self._server = self._server or self._connect(self._liveness)
-            for channel in _liveness_channels(holder):
-                self._liveness.add(server.pool, channel)
+            self._liveness.add(server.pools, _liveness_channels(holder))
         holder.is_renewing = True
         if self._thread is None:
             self._stop = Event()

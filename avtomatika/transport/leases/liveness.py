@@ -6,6 +6,7 @@ nothing is ever published: a consumer whose channel has a subscriber is alive.
 """
 
 import logging
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from redis.exceptions import ResponseError
@@ -16,7 +17,7 @@ logger = logging.getLogger(__name__)
 
 
 class Liveness:
-    """Subscriptions of one connection. Not thread-safe."""
+    """Subscriptions of one connection, on a cluster of one to each node. Not thread-safe."""
 
     def __init__(self) -> None:
         self._channels: set[str] = set()
@@ -28,25 +29,24 @@ class Liveness:
         if self._channels and self._is_allowed:
             self._send(connection, "SUBSCRIBE", *self._channels)
 
-    def add(self, pool: Pool, channel: str) -> None:
-        self._channels.add(channel)
-        self._change(pool, "SUBSCRIBE", channel)
+    def add(self, pools: Iterable[Pool], channels: Collection[str]) -> None:
+        self._channels.update(channels)
+        self._change(pools, "SUBSCRIBE", channels)
 
-    def remove(self, pool: Pool, channel: str) -> None:
-        if channel in self._channels:
-            self._channels.remove(channel)
-            self._change(pool, "UNSUBSCRIBE", channel)
+    def remove(self, pools: Iterable[Pool], channels: Collection[str]) -> None:
+        if not self._channels.isdisjoint(channels):
+            self._channels.difference_update(channels)
+            self._change(pools, "UNSUBSCRIBE", channels)
 
-    def _change(self, pool: Pool, command: str, channel: str) -> None:
-        if not self._is_allowed:
-            return
-        connection = pool.acquire()
-        try:
-            self._send(connection, command, channel)
-        except BaseException:
-            pool.discard(connection)
-            raise
-        pool.release(connection)
+    def _change(self, pools: Iterable[Pool], command: str, channels: Collection[str]) -> None:
+        for pool in pools if self._is_allowed else ():
+            connection = pool.acquire()
+            try:
+                self._send(connection, command, *channels)
+            except BaseException:
+                pool.fail(connection)
+                raise
+            pool.release(connection)
 
     def _send(self, connection: Any, command: str, *channels: str) -> None:
         connection.send_command(command, *channels, check_health=False)
