@@ -63,12 +63,12 @@ class Cluster:
         return self._owners.get(slot) or self._ask(slot)
 
     def forget(self, node: Address, refusal: ResponseError | None = None) -> None:
-        """Ask again who owns the slots of *node*, which failed or refused a command. The address in MOVED is
-        believed, and while a slot moves its owner is the same."""
-        if isinstance(refusal, MovedError) and refusal.host:
-            self._owners = {**self._owners, refusal.slot_id: (refusal.host, refusal.port)}
-        elif type(refusal) not in (AskError, TryAgainError):
-            self._owners = {slot: owner for slot, owner in self._owners.items() if owner != node}
+        """Ask again who owns the slots of *node*, which failed or refused a command: first the node that it names."""
+        if type(refusal) in (AskError, TryAgainError):  # a slot is moving, and still its own
+            return
+        self._owners = {slot: owner for slot, owner in self._owners.items() if owner != node}
+        if isinstance(refusal, MovedError):
+            self._nodes = [(refusal.host or node[0], refusal.port), *self._nodes]
 
     def _ask(self, slot: int) -> Address:
         own = {"socket_timeout": _ASK_SECONDS, "socket_connect_timeout": _ASK_SECONDS, "redis_connect_func": None}

@@ -3,23 +3,14 @@
 redis-py's ``execute_command`` costs several times as much as sending and reading.
 """
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from copy import copy
 from functools import partial
 from itertools import chain, islice
 from typing import Any, Self, TypeAlias, TypeVar, cast
 
-from hiredis import pack_command
 from redis import Redis
-from redis.exceptions import (
-    AskError,
-    ClusterDownError,
-    ConnectionError,
-    NoScriptError,
-    ReadOnlyError,
-    ResponseError,
-    TryAgainError,
-)
+from redis.exceptions import ConnectionError, NoScriptError, ResponseError
 
 from avtomatika.transport.errors import is_wrong_type
 from avtomatika.transport.keys import PREFIX
@@ -28,6 +19,7 @@ from avtomatika.transport.scripts import Argument, Call
 from .addresses import split_parameters
 from .cluster import Cluster, NodePools
 from .connect import find_server
+from .exchange import Part, exchange, pack, release
 from .pool import MAX_CONNECTIONS, Pool
 
 T = TypeVar("T")
@@ -35,15 +27,8 @@ Command: TypeAlias = Sequence[Argument] | Call
 #: Yields the commands of one round trip, receives their raw replies (or the server's errors), and returns a value.
 Reading: TypeAlias = Generator[Sequence[Command], Any, T]
 
-#: Errors of a server that has become a replica, or does not own the slot of the keys (MOVED is an AskError): a new
-#: connection may find the one that does.
-_REDIRECTIONS = (ReadOnlyError, AskError, TryAgainError, ClusterDownError)
-#: How other such errors start: of a blocked command, and of a script while its slot moves.
-_UNBLOCKED = ("UNBLOCKED", "Script attempted to access a non local key")
 #: Parameter of a URL, and how long to wait for replicas, in milliseconds.
 WAIT, _WAIT_MS = "wait_replicas", 2000
-#: Approximate size of each write to the socket.
-_PIECE_BYTES = 64 * 1024
 #: How an error of a command starts that does not name the key of an unexpected type; those of scripts do.
 _UNNAMED_KEY = "WRONGTYPE Operation"
 
@@ -161,7 +146,7 @@ class RedisClient:
             connection.send_packed_command([pack(command)])
             answer = connection.read_response()
         except ResponseError as error:
-            _release(pool, connection, [error])
+            release(pool, connection, [error])
             raise
         except BaseException:
             pool.fail(connection)
@@ -202,23 +187,11 @@ class RedisClient:
         return answers
 
     def _exchange(
-        self,
-        parts: Sequence[tuple[Pool, Sequence[Sequence[Argument]]]],
-        on_sent: Callable[[], object] | None,
-        wait_replicas: int,
+        self, parts: Sequence[Part], on_sent: Callable[[], object] | None, wait_replicas: int
     ) -> list[list[Any]]:
-        """Return the replies of each server to its commands; all commands are sent before any reply is read."""
+        """Exchange *parts*; raise ConnectionError unless *wait_replicas* confirm."""
         waits = [("WAIT", wait_replicas, _WAIT_MS)] if wait_replicas else ()
-        exchanges = [_exchange(pool, [*commands, *waits] if waits else commands) for pool, commands in parts]
-        try:
-            for step in (*exchanges, *exchanges):  # a connection to each server, before anything is sent
-                next(step)
-            if on_sent is not None:
-                on_sent()
-            replies = [next(exchange) for exchange in exchanges]
-        finally:
-            for exchange in exchanges:
-                exchange.close()
+        replies = exchange([(pool, [*some, *waits]) for pool, some in parts] if waits else parts, on_sent)
         if waits:
             confirmed = min(none_refused([answers.pop() for answers in replies]))
             if confirmed < wait_replicas:
@@ -245,41 +218,6 @@ class RedisClient:
         self._pools.close()
 
 
-def _exchange(pool: Pool, commands: Sequence[Sequence[Argument]]) -> Generator[Any, None, None]:
-    """Open a connection, then send *commands*, then read and yield each raw reply or the server's error."""
-    connection = pool.acquire()
-    refusals: list[ResponseError] = []
-    answers: list[Any] = []
-    try:
-        yield
-        connection.send_packed_command(_packed(commands))
-        yield
-        for _ in commands:
-            try:
-                answers.append(connection.read_response())
-            except ResponseError as error:
-                answers.append(error)
-                refusals.append(error)
-    except GeneratorExit:  # another server failed
-        pool.discard(connection)
-        raise
-    except BaseException:
-        pool.fail(connection)
-        raise
-    _release(pool, connection, refusals)
-    yield answers
-
-
-def _release(pool: Pool, connection: Any, refusals: Sequence[ResponseError]) -> None:
-    """Release *connection*. Raises ConnectionError if the server stopped being the primary of the keys."""
-    for refusal in refusals:
-        if isinstance(refusal, _REDIRECTIONS) or str(refusal).startswith(_UNBLOCKED):
-            pool.fail(connection, refusal)
-            pool.close()
-            raise ConnectionError(f"the server is not the primary of these keys any more: {refusal}") from refusal
-    pool.release(connection)
-
-
 def _read_count(text: str) -> int:
     if not (text.isascii() and text.isdigit()):
         raise ValueError(f"{WAIT} in a URL must be a number of replicas, not {text!r}")
@@ -302,24 +240,6 @@ def together(*readings: Reading[T]) -> Reading[list[T]]:
         answers = iter((yield list(chain(*wanted.values()))))
         replies = {place: list(islice(answers, len(commands))) for place, commands in wanted.items()}
     return [values[place] for place in range(len(readings))]
-
-
-def _packed(commands: Sequence[Sequence[Argument]]) -> Iterator[bytes]:
-    piece = bytearray()
-    for command in commands:
-        piece += pack(command)
-        if len(piece) >= _PIECE_BYTES:
-            yield bytes(piece)
-            piece.clear()
-    if piece:
-        yield bytes(piece)
-
-
-def pack(command: Sequence[Argument]) -> bytes:
-    """Encode *command* for the socket."""
-    words: Any = tuple(command)
-    packed: bytes = pack_command(words)
-    return packed
 
 
 def as_dict(answer: Any) -> dict[bytes, Any]:

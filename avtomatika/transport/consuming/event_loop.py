@@ -9,7 +9,8 @@ from typing import Any
 
 from redis.exceptions import ConnectionError, ResponseError
 
-from avtomatika.transport.connection.redis_client import RedisClient, pack
+from avtomatika.transport.connection.exchange import pack
+from avtomatika.transport.connection.redis_client import RedisClient
 from avtomatika.transport.errors import CONNECTION_ERRORS, is_wrong_type
 from avtomatika.transport.keys import is_after
 from avtomatika.transport.scripts import Argument
