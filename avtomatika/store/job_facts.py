@@ -49,7 +49,7 @@ _BETWEEN_STATES = (JobStatus.PENDING, JobStatus.RUNNING)
 
 @dataclass(frozen=True, slots=True)
 class GroupFacts:
-    """The facts that jobs share; *queues* has the traits of each queue."""
+    """The facts that the jobs of a shard share; *queues* has the traits of each queue there."""
 
     now_ms: int
     plans: PlanAnnouncements
@@ -72,21 +72,19 @@ class JobFactsReader(ServerPart):
 
     def facts(self, job: Job) -> Facts:
         """Return the facts about *job* and the jobs that it waits for."""
-        [group] = self.read_together(self.read_group())
+        [group] = self.read_together(self.read_group(job.id))
         return self.read_together(self.read_facts(job, group))[0]
 
-    def read_group(self) -> Reading[GroupFacts]:
-        """Read, in one round trip, the facts that jobs share."""
+    def read_group(self, job_id: str) -> Reading[GroupFacts]:
+        """Read, in one round trip, the facts that a job shares with others."""
         readings: Sequence[Reading[Any]] = (
             self._read_clock(),
             Plans(self._server).read_announcements(),
             self._registry.read_workers(),
             ServerInfoReader(self._server).read_info(),
-            together(*(each.read_traits() for each in self._inspectors.values())),
+            self._inspectors[self._keys.of(job_id).prefix].read_traits(),
         )
-        *shared, traits = yield from together(*readings)
-        queues = {name: "".join({*chain(*(each.get(name, "") for each in traits))}) for name in traits[0]}
-        return GroupFacts(*[*shared, queues])
+        return GroupFacts(*(yield from together(*readings)))
 
     def read_facts(self, job: Job, group: GroupFacts, *, depth: int = 0) -> Reading[Facts]:
         """Read the facts about *job*, in one round trip; in more for a fan-out, and for the jobs that it waits for."""

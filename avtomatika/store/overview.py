@@ -10,12 +10,14 @@ import orjson
 from avtomatika import __version__
 from avtomatika.core.job import JobStatus
 from avtomatika.core.plan import TASKS
-from avtomatika.transport import Inspector, QueueStats, Reading, RedisClient, Router, none_refused, together
+from avtomatika.transport import QueueStats, Reading, RedisClient, Router, none_refused, together
 from avtomatika.transport.flow import FlowControl, Limit
 from avtomatika.transport.scripts import Call
 
 from .keyring import REMEMBERED_SECONDS
+from .keys import Keys
 from .plans import SERVED_WITHIN_MS
+from .queues import read_queues, shard_inspectors
 from .schedules import Schedules
 from .scripts import OVERVIEW, SAMPLE
 from .server_info import ServerInfo, ServerInfoReader
@@ -101,7 +103,7 @@ class OverviewReader(ServerPart):
         """The reading of :meth:`read`, in two round trips."""
         readings: Sequence[Reading[Any]] = (
             self._read_figures(),
-            Inspector(self._server, self._router).read_stats(),
+            read_queues(shard_inspectors(self._server, self._router)),
             self._registry.read_workers(),
             ServerInfoReader(self._server).read_info(),
             Schedules(self._server).reading(),
@@ -121,13 +123,15 @@ class OverviewReader(ServerPart):
     ) -> tuple[dict[str, int], dict[tuple[str, str], int], int]:
         """Return the jobs of the blueprints *names* and of all ``other``, those that have not ended by blueprint and
         status (up to 10,000 *jobs* of one, which the server intersects in 2 ms), and the number of timers."""
-        keys = self._keys
         statuses = [each for each in JobStatus if not each.is_final and 0 < jobs[each] <= 10_000]
         pairs = [(name, str(status)) for name in names for status in statuses]
-        commands: list[tuple[str | int, ...]] = [("ZCARD", keys.timers())]
-        commands += [("ZCARD", keys.by_blueprint(name)) for name in names]
-        commands += [("ZINTERCARD", 2, keys.by_blueprint(name), keys.by_status(status)) for name, status in pairs]
-        timers, *numbers = self._read(commands)
+        commands: list[tuple[str | int, ...]] = []
+        for keys in self._keys.shards:
+            commands.append(("ZCARD", keys.timers()))
+            commands += [("ZCARD", keys.by_blueprint(name)) for name in names]
+            commands += [("ZINTERCARD", 2, keys.by_blueprint(name), keys.by_status(status)) for name, status in pairs]
+        size, replies = 1 + len(names) + len(pairs), self._read(commands)
+        timers, *numbers = (sum(replies[place::size]) for place in range(size))
         by_name = dict(zip(names, numbers, strict=False))
         by_name["other"] = max(sum(jobs.values()) - sum(by_name.values()), 0)
         return by_name, dict(zip(pairs, numbers[len(names) :], strict=True)), timers
@@ -145,13 +149,33 @@ class OverviewReader(ServerPart):
         return [int(float(at_ms or 0)) for at_ms in found]
 
     def _read_figures(self) -> Reading[Any]:
-        broker, keys = self._router.keys, self._keys
+        calls = [self._figures_call(keys) for keys in self._keys.shards]
+        *texts, error = none_refused((yield [*calls, ("GET", self._keys.archive_error())]))
+        home, *others = map(orjson.loads, texts)
+        for other in others:
+            home["task_queues"] += [name for name in other["task_queues"] if name not in home["task_queues"]]
+            for name in ("jobs", "dead_letters"):
+                home[name] = Counter(home[name]) + Counter(other[name])
+            for name in ("hour", "day"):
+                _add(home[name], other[name])
+        return {**home, "archive_error": None if error is None else error.decode()}
+
+    def _figures_call(self, keys: Keys) -> Call:
+        broker = self._router.of(keys.prefix).keys
         announced = (keys.statistics(), keys.fingerprints(), keys.versions(), keys.plans())
         indexes = (keys.by_status(status) for status in JobStatus)
-        call = Call(
+        return Call(
             OVERVIEW,
             [*announced, broker.bindings(TASKS), broker.dead_queues, *indexes],
             [REMEMBERED_SECONDS, SERVED_WITHIN_MS, broker.dead("%s"), *JobStatus],
         )
-        [text, error] = none_refused((yield [call, ("GET", keys.archive_error())]))
-        return {**orjson.loads(text), "archive_error": None if error is None else error.decode()}
+
+
+def _add(points: dict[str, Any], other: Mapping[str, Any]) -> None:
+    """Add the jobs that another shard counted to *points*; what is sampled is in the first shard alone."""
+    shift = (other["starts_ms"] - points["starts_ms"]) // (1000 * points["step_seconds"])  # a minute began in between
+    for name in ("created", "finished", "failed", "cancelled"):
+        numbers = points["series"][name]
+        for place, number in enumerate(other["series"][name], start=shift):
+            if number is not None and 0 <= place < len(numbers):
+                numbers[place] = (numbers[place] or 0) + number

@@ -1,14 +1,25 @@
 """Queues and dead letters for operators: inspect, pause, purge, requeue, drop."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from heapq import merge
+from itertools import chain, islice
 from typing import Any, TypeVar
 
 import orjson
 
 from avtomatika.core.job import Json
 from avtomatika.errors import ConflictError, NoRouteError as NoQueue, NotFoundError
-from avtomatika.transport import Inspector, QueueStats, RedisClient, Router, StoredMessage, Topology
+from avtomatika.transport import (
+    Inspector,
+    QueueStats,
+    Reading,
+    RedisClient,
+    Router,
+    StoredMessage,
+    Topology,
+    together,
+)
 
 from .scripts import server_errors
 from .server_part import ServerPart
@@ -21,7 +32,8 @@ _SECRETS = frozenset({"ticket", "origin_sig", "sig"})
 
 @dataclass(frozen=True, slots=True)
 class QueuedMessage:
-    """A message of a queue, or a dead letter. *body* is without secrets, and None if it is not a JSON object."""
+    """A message of a queue, or a dead letter. *body* is without secrets, and None if it is not a JSON object. The id of
+    the letter ends with ``@<shard>`` unless it is in the first shard."""
 
     letter: StoredMessage
     body: Mapping[str, Json] | None
@@ -38,65 +50,65 @@ class QueuedMessage:
 
 
 class Queues(ServerPart):
-    """The queues of one server. Thread-safe; every method raises UnavailableError if the server is unreachable."""
+    """The queues of one server; each is in all shards. Thread-safe; every method raises UnavailableError if the server
+    is unreachable."""
 
     def __init__(self, server: RedisClient, router: Router) -> None:
         super().__init__(server)
-        self._inspector = Inspector(server, router)
-        self._topology = Topology(server, router)
+        self._inspectors = shard_inspectors(server, router)
+        self._topologies = [Topology(server, router.of(keys.prefix)) for keys in self._keys.shards]
 
     def all(self) -> list[QueueStats]:
         """Return the figures of every queue, sorted by name."""
-        return _asked(self._inspector.stats)
+        return self.read_together(read_queues(self._inspectors))[0]
 
     def peek(self, name: str, *, limit: int) -> list[QueuedMessage]:
         """Return the first messages that are ready in queue *name*, without removing them. Raises NotFoundError."""
         self._check(name)
-        return [_read(letter) for letter in _asked(lambda: self._inspector.peek(name, limit=limit))]
+        return self.read_together(self._read_first(name, limit))[0]
 
     def purge(self, name: str) -> int:
         """Remove the messages that are ready in queue *name* and return their number. Raises NotFoundError."""
         self._check(name)
-        return _asked(lambda: self._topology.purge(name))
+        return _asked(lambda: sum(each.purge(name) for each in self._topologies))
 
     def find(self, name: str) -> QueueStats:
         """Return the figures of queue *name*. Raises NotFoundError."""
         self._check(name)
-        return _asked(lambda: self._inspector.stats([name]))[0]
+        return self.read_together(read_queues(self._inspectors, [name]))[0][0]
 
     def look(
         self, name: str, *, messages: int, letters: int
     ) -> tuple[QueueStats, list[QueuedMessage], list[QueuedMessage]]:
         """Return the figures of queue *name*, its first messages and newest dead letters. Raises NotFoundError."""
         found: list[Any] = self.read_together(
-            self._inspector.read_stats([name]),
-            self._inspector.read_first(name, limit=messages),
-            self._inspector.read_dead_letters(limit=letters, queue=name),
+            read_queues(self._inspectors, [name]), self._read_first(name, messages), self._read_dead(name, letters)
         )
         if not found[0]:
-            raise NotFoundError("queue", name, known=_asked(self._topology.queues))
+            raise NotFoundError("queue", name, known=_asked(self._topologies[0].queues))
         [stats], first, dead = found
-        return stats, [_read(each) for each in first], [_read(each) for each in dead]
+        return stats, first, dead
 
     def set_paused(self, name: str, by: str = "") -> QueueStats:
         """Let no consumer take from queue *name*, in the name of *by*; resume it if that is empty.
 
         Raises NotFoundError, and ConflictError for a queue of broadcasts.
         """
-        if _asked(lambda: self._topology.set_paused(name, by)) < 0:
+        if _asked(lambda: min(each.set_paused(name, by) for each in self._topologies)) < 0:
             raise ConflictError(f"the queue {name!r} receives broadcasts: it cannot be paused")
         return self.find(name)
 
     def dead(self, *, limit: int, queue: str | None = None) -> list[QueuedMessage]:
         """Return the dead letters of *queue*, or of all queues, newest first."""
-        return [_read(letter) for letter in _asked(lambda: self._inspector.dead_letters(limit=limit, queue=queue))]
+        return self.read_together(self._read_dead(queue, limit))[0]
 
     def dead_letter(self, letter_id: str) -> QueuedMessage:
         """Raises NotFoundError."""
-        found = _asked(lambda: self._inspector.find_dead_letter(letter_id))
+        inspector, own_id = self._locate(letter_id)
+        found = _asked(lambda: inspector.find_dead_letter(own_id))
         if found is None:
             raise NotFoundError("dead letter", letter_id)
-        return _read(found)
+        return _read(replace(found, id=letter_id))
 
     def requeue(self, letter_id: str) -> QueuedMessage:
         """Requeue a dead letter with a delivery count of zero.
@@ -104,8 +116,9 @@ class Queues(ServerPart):
         Raises NotFoundError, and ConflictError if its queue does not exist any more.
         """
         found = self.dead_letter(letter_id)
+        inspector, own_id = self._locate(letter_id)
         try:
-            done = _asked(lambda: self._inspector.requeue(found.letter))
+            done = _asked(lambda: inspector.requeue(replace(found.letter, id=own_id)))
         except NoQueue:
             raise ConflictError(
                 f"the queue {found.letter.queue!r} does not exist any more; the dead letter is kept"
@@ -116,13 +129,59 @@ class Queues(ServerPart):
 
     def drop(self, letter_id: str) -> None:
         """Delete a dead letter. Raises NotFoundError."""
-        if not _asked(lambda: self._inspector.delete(letter_id)):
+        inspector, own_id = self._locate(letter_id)
+        if not _asked(lambda: inspector.delete(own_id)):
             raise NotFoundError("dead letter", letter_id)
 
+    def _read_first(self, name: str, limit: int) -> Reading[list[QueuedMessage]]:
+        found = yield from together(*(each.read_first(name, limit=limit) for each in self._inspectors))
+        return self._merged(found, limit, lambda letter: (-letter.priority, letter.at_ms))
+
+    def _read_dead(self, queue: str | None, limit: int) -> Reading[list[QueuedMessage]]:
+        found = yield from together(*(each.read_dead_letters(limit=limit, queue=queue) for each in self._inspectors))
+        return self._merged(found, limit, lambda letter: -letter.at_ms)
+
+    def _merged(
+        self, found: Sequence[list[StoredMessage]], limit: int, order: Callable[[StoredMessage], Any]
+    ) -> list[QueuedMessage]:
+        """Return the first of the messages of all shards, which are in *order*, with their shard in their ids."""
+        shards = zip(self._keys.shards, found, strict=True)
+        named = [[replace(each, id=f"{each.id}@{keys.shard}") for each in letters] for keys, letters in shards]
+        return [_read(letter) for letter in islice(merge(found[0], *named[1:], key=order), limit)]
+
+    def _locate(self, letter_id: str) -> tuple[Inspector, str]:
+        """Return the inspector of the shard of a dead letter, and its id there."""
+        own_id, _, shard = letter_id.rpartition("@")
+        for keys, inspector in zip(self._keys.shards[1:], self._inspectors[1:], strict=True):
+            if keys.shard == shard:
+                return inspector, own_id
+        return self._inspectors[0], letter_id
+
     def _check(self, name: str) -> None:
-        known = _asked(self._topology.queues)
+        known = _asked(self._topologies[0].queues)
         if name not in known:
             raise NotFoundError("queue", name, known=known)
+
+
+def shard_inspectors(server: RedisClient, router: Router) -> list[Inspector]:
+    """Return an inspector of the queues of each shard."""
+    return [Inspector(server, router.of(prefix)) for prefix in server.prefixes]
+
+
+def read_queues(inspectors: Sequence[Inspector], names: Iterable[str] | None = None) -> Reading[list[QueueStats]]:
+    """Read the figures of all queues, or of those in *names* that exist, over all shards, sorted by name; two round
+    trips. Processes consume from several shards: *consumers* are those of the shard with the most."""
+    found: dict[str, QueueStats] = {}
+    names = None if names is None else list(names)
+    for each in chain(*(yield from together(*(inspector.read_stats(names) for inspector in inspectors)))):
+        found[each.name] = _sum(found[each.name], each) if each.name in found else each
+    return [found[name] for name in sorted(found)]
+
+
+def _sum(one: QueueStats, other: QueueStats) -> QueueStats:
+    sums = {name: getattr(one, name) + getattr(other, name) for name in ("waiting", "held", "delayed", "dead")}
+    largest = {name: max(getattr(one, name), getattr(other, name)) for name in ("consumers", "waited_ms")}
+    return replace(other if one.paused_ms is None else one, **sums, **largest)
 
 
 def _asked(ask: Callable[[], T]) -> T:

@@ -124,7 +124,7 @@ class Store(JobWriter):
         """Read a job, the first *entries* of its history, and the facts about it: two round trips for most jobs. Raises
         UnreadableRecordError."""
         history = self.read_history(job_id, limit=entries)
-        readings: Sequence[Reading[Any]] = (self.read_job(job_id), history, self.job_facts.read_group())
+        readings: Sequence[Reading[Any]] = (self.read_job(job_id), history, self.job_facts.read_group(job_id))
         job, (recorded, _), group = yield from together(*readings)
         return None if job is None else (job, recorded, (yield from self.job_facts.read_facts(job, group)))
 

@@ -13,11 +13,12 @@ from typing import Any
 from avtomatika.core.graph.traffic import Depth, LiveTraffic, RunningJob, Traffic
 from avtomatika.core.job import JobStatus, RecordedEntry
 from avtomatika.core.plan import Plan
-from avtomatika.transport import Inspector, Reading, RedisClient, Router, none_refused, together
+from avtomatika.transport import Reading, RedisClient, Router, none_refused, together
 
 from .entries import load_entry
 from .job_list import JobLists
 from .plans import Plans
+from .queues import read_queues, shard_inspectors
 from .records import JobFilter, load_job
 
 #: Lifetime of a cached result.
@@ -36,7 +37,7 @@ class TrafficRecords(JobLists):
 
     def __init__(self, server: RedisClient, router: Router) -> None:
         super().__init__(server)
-        self._inspector = Inspector(server, router)
+        self._inspectors = shard_inspectors(server, router)
         self._cached: dict[str, tuple[float, LiveTraffic]] = {}
         self._lock = Lock()
 
@@ -56,7 +57,7 @@ class TrafficRecords(JobLists):
             self.read_states(open_jobs),
             self._read_list(open_jobs),
             self._read_histories(plan.blueprint),
-            self._inspector.read_stats([*plan.queues, *plan.task_types]),
+            read_queues(self._inspectors, [*plan.queues, *plan.task_types]),
             self._read_clock(),
             Plans(self._server).read_announcements(),
         )
