@@ -56,7 +56,7 @@ class Queues(ServerPart):
     def __init__(self, server: RedisClient, router: Router) -> None:
         super().__init__(server)
         self._inspectors = shard_inspectors(server, router)
-        self._topologies = [Topology(server, router.of(keys.prefix)) for keys in self._keys.shards]
+        self._topology = Topology(server, router)
 
     def all(self) -> list[QueueStats]:
         """Return the figures of every queue, sorted by name."""
@@ -70,7 +70,7 @@ class Queues(ServerPart):
     def purge(self, name: str) -> int:
         """Remove the messages that are ready in queue *name* and return their number. Raises NotFoundError."""
         self._check(name)
-        return _asked(lambda: sum(each.purge(name) for each in self._topologies))
+        return _asked(lambda: self._topology.purge(name))
 
     def find(self, name: str) -> QueueStats:
         """Return the figures of queue *name*. Raises NotFoundError."""
@@ -85,7 +85,7 @@ class Queues(ServerPart):
             read_queues(self._inspectors, [name]), self._read_first(name, messages), self._read_dead(name, letters)
         )
         if not found[0]:
-            raise NotFoundError("queue", name, known=_asked(self._topologies[0].queues))
+            raise NotFoundError("queue", name, known=_asked(self._topology.queues))
         [stats], first, dead = found
         return stats, first, dead
 
@@ -94,7 +94,7 @@ class Queues(ServerPart):
 
         Raises NotFoundError, and ConflictError for a queue of broadcasts.
         """
-        if _asked(lambda: min(each.set_paused(name, by) for each in self._topologies)) < 0:
+        if _asked(lambda: self._topology.set_paused(name, by)) < 0:
             raise ConflictError(f"the queue {name!r} receives broadcasts: it cannot be paused")
         return self.find(name)
 
@@ -158,7 +158,7 @@ class Queues(ServerPart):
         return self._inspectors[0], letter_id
 
     def _check(self, name: str) -> None:
-        known = _asked(self._topologies[0].queues)
+        known = _asked(self._topology.queues)
         if name not in known:
             raise NotFoundError("queue", name, known=known)
 
