@@ -22,7 +22,6 @@ from avtomatika.transport import Outgoing, Router
 from avtomatika.transport.scripts import Argument, Call
 
 from .entries import dump_entry
-from .ids import new_job_id
 from .keys import Keys
 from .messages import message_of, opened_row, signal_key, step_message, timer_row
 from .records import dump_doc, dump_init
@@ -75,20 +74,23 @@ class Quota:
         return cls(limit, f"{now:%Y-%m}", datetime(year, month + 1, 1, tzinfo=UTC))
 
 
-def first_steps(news: Sequence[NewJob], group: str, *, task_retries: int) -> list[Step]:
-    """Return the first steps of *news*; *task_retries* is the default of single tasks. Raises one InvalidRequestError
-    for all whose data do not fit the blueprint."""
-    steps, problems = [], {}
-    for place, new in enumerate(news):
+@dataclass(frozen=True, slots=True)
+class Reserved:
+    """The *ids* that an idempotency key reserves for its jobs, which may not exist yet."""
+
+    ids: Sequence[str]
+
+
+def first_steps(news: Sequence[NewJob], ids: Sequence[str], *, task_retries: int) -> list[Step]:
+    """Return the first steps of *news*, which get *ids*; *task_retries* is the default of single tasks.
+
+    Raises one InvalidRequestError for all whose data do not fit the blueprint.
+    """
+    steps, problems = list[Step](), dict[int, InvalidRequestError]()
+    for place, (new, job_id) in enumerate(zip(news, ids, strict=True)):
+        retries, point = task_retries, new.point
         try:
-            step = new_job(
-                new.plan,
-                new,
-                job_id=new_job_id(group),
-                client=new.client,
-                task_retries=task_retries,
-                point=new.point,
-            )
+            step = new_job(new.plan, new, job_id=job_id, client=new.client, task_retries=retries, point=point)
             steps.append(step)
         except InvalidRequestError as error:
             if len(news) == 1:
@@ -109,6 +111,7 @@ def create_call(
     *,
     replaced: Mapping[str, Sequence[Job]],
     quota: Quota | None,
+    reserved: str,
     max_job_bytes: int,
     keys: Keys,
     router: Router,
@@ -117,18 +120,20 @@ def create_call(
 ) -> Call:
     """Return the call that writes *steps*, the first steps of *news*, all of one client and one plan.
 
-    *replaced* are the unfinished jobs that some of them replace, by the list of their unique key.
+    *replaced* are the unfinished jobs that some of them replace, by the list of their unique key; *reserved* is their
+    idempotency key if it is in another shard.
 
     Raises the transport's NoRouteError if a message has no queue, InvalidRequestError if a job would be too large.
     """
+    keys = keys.of(steps[0].job.id)
+    router = router.of(keys.prefix)
     first = keys.job(steps[0].job.id)
-    idempotency, body_hash = first, ""
-    if news[0].idempotency_key is not None:
-        idempotency = keys.idempotency(news[0].client, sha256(news[0].idempotency_key.encode()).hexdigest())
-        body_hash = _body_hash(news)
+    idempotency, content = first, f"@{reserved}" if reserved else ""
+    if news[0].idempotency_key is not None and not reserved:
+        idempotency, content = idempotency_of(news[0], keys), body_hash(news)
     quota_key = first if quota is None else keys.quota(news[0].client, quota.month)
     call_keys = [idempotency, quota_key, keys.timers(), keys.timer_messages(), keys.statistics()]
-    args: list[Argument] = [body_hash]
+    args: list[Argument] = [content]
     args += ["", 0] if quota is None else [quota.limit, round(quota.renews.timestamp())]
     messages = [
         [message_of(step.job, each, secret, version=1, clock=clock) for each in step.outgoing] for step in steps
@@ -155,9 +160,7 @@ def created(
     """Return the jobs that the script of :func:`create_call` created, or its error."""
     ids = detail.decode().split() or [step.job.id for step in steps]
     if status == b"OTHER_BODY":
-        return ConflictError(
-            f"the idempotency key {news[0].idempotency_key!r} was used with another body, for job {ids[0]}"
-        )
+        return _other_body(news, ids)
     if status in (b"TAKEN", b"FULL"):
         more = ", and 100 jobs wait for it" if status == b"FULL" else ""
         return ConflictError(f"job {ids[0]} with the same unique key has not ended{more}")
@@ -167,6 +170,26 @@ def created(
     return [
         CreatedJob(each, existing=not (is_new and each == step.job.id)) for each, step in zip(ids, steps, strict=True)
     ]
+
+
+def idempotency_of(new: NewJob, keys: Keys) -> str:
+    """Return the key of the jobs with the idempotency key of *new*."""
+    return keys.idempotency(new.client, sha256(str(new.idempotency_key).encode()).hexdigest())
+
+
+def held_jobs(news: Sequence[NewJob], held: str) -> Reserved | list[CreatedJob] | ConflictError:
+    """Return the jobs that the idempotency key of *news* holds."""
+    content, _, text = held.partition(" ")
+    ids = text.removeprefix("?").split()
+    if content != body_hash(news):
+        return _other_body(news, ids)
+    return Reserved(ids) if text.startswith("?") else [CreatedJob(each, existing=True) for each in ids]
+
+
+def _other_body(news: Sequence[NewJob], ids: Sequence[str]) -> ConflictError:
+    return ConflictError(
+        f"the idempotency key {news[0].idempotency_key!r} was used with another body, for job {ids[0]}"
+    )
 
 
 def _cancels(new: Job, replaced: Sequence[Job], secret: GroupSecret) -> dict[str, Outgoing]:
@@ -211,7 +234,7 @@ def _job_rows(
     return [keys.job(job.id), keys.history(job.id), keys.tasks(job.id), line, *indexes, *streams], args
 
 
-def _body_hash(news: Sequence[NewJob]) -> str:
+def body_hash(news: Sequence[NewJob]) -> str:
     """Return a digest that two equal requests under one idempotency key share."""
     names = [name for name in NewJob.__dataclass_fields__ if name not in _NOT_IN_BODY]
     jobs = [{name: getattr(new, name) for name in names} for new in news]

@@ -62,6 +62,10 @@ class JobWriter(JobQueries):
             **options,
         }
 
+    @property
+    def _routing(self) -> dict[str, Any]:
+        return {"keys": self._keys, "router": self._router, "secret": self.keyring.secret}
+
     def commit(self, commits: Sequence[Commit]) -> list[CommitReply]:
         """Write steps in one round trip, each one atomically.
 

@@ -45,9 +45,10 @@ class Keys:
     #: Hash: ``v`` version, ``status``, ``doc`` JSON that changes, ``init`` JSON that never changes, ``created`` and
     #: ``updated`` ms, ``final`` 1 once it is finished, ``wait`` the token of its last wait, ``decided`` the token and
     #: decision of the last approval, ``wish:<wish>`` version and ms of a request that was sent,
-    #: ``data:<version>.<number>`` a large value (JSON), ``idempotency`` the key that it was created with, ``signals``
-    #: those that it has not taken (JSON lines), ``signalled`` digests of their idempotency keys and data, ``unique``
-    #: the list of its unique key, ``start`` due time, name and message of the timer that starts it in its turn.
+    #: ``data:<version>.<number>`` a large value (JSON), ``idempotency`` the key that it was created with,
+    #: ``reserved`` the same in another shard, ``signals`` those that it has not taken (JSON lines), ``signalled``
+    #: digests of their idempotency keys and data, ``unique`` the list of its unique key, ``start`` due
+    #: time, name and message of the timer that starts it in its turn.
     job = KeyTemplate("job:{}")
     #: List of ``<version> <ms> <json>``, oldest first; the position is the entry's ``seq``.
     history = KeyTemplate("job:{}:history")
@@ -90,6 +91,8 @@ class Keys:
     by_origin = KeyTemplate("jobs:origin:{}")
     #: String: the group's secret, if no SECRET_KEY is configured.
     secret = KeyTemplate("secret")
+    #: Hash: number of shards -> since when (ms) processes use it; the home has it.
+    shard_counts = KeyTemplate("shards")
     #: Hash: fingerprint of a group secret -> when a process last started to use it (seconds).
     fingerprints = KeyTemplate("secret:fingerprints")
     #: Sorted set: timer name -> due (ms, server clock).

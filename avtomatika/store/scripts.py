@@ -18,6 +18,7 @@ from .keys import Keys
 _load = partial(load_script, folder=Path(__file__).parent / "lua")
 
 CREATE_JOBS = _load("create_jobs", "statistics", "unique", allow_oom=False)
+TAKE_QUOTA = _load("take_quota", allow_oom=False)
 COMMIT = _load("commit", "statistics", "unique")
 #: For commits that send more messages than they acknowledge.
 COMMIT_MORE = _load("commit", "statistics", "unique", allow_oom=False)

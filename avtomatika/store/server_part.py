@@ -9,7 +9,7 @@ from redis.exceptions import RedisError
 
 from avtomatika import transport
 from avtomatika.errors import AvtomatikaError, NoRouteError
-from avtomatika.transport import Reading, RedisClient, Router, none_refused
+from avtomatika.transport import Command, Reading, RedisClient, Router, none_refused
 from avtomatika.transport.errors import is_wrong_type
 from avtomatika.transport.keys import PREFIX
 from avtomatika.transport.scripts import Call
@@ -51,8 +51,8 @@ class ServerPart:
         with server_errors():
             return self._server.run(call)
 
-    def _run_all(self, calls: Sequence[Call]) -> list[Any]:
-        """Run scripts; return the reply of each, or the server's error if it rejected that one."""
+    def _run_all(self, calls: Sequence[Command]) -> list[Any]:
+        """Run scripts and commands; return the reply of each, or the server's error if it rejected that one."""
         with server_errors():
             return self._server.run_all(calls) if calls else []
 

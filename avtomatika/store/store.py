@@ -1,6 +1,6 @@
 """The store: creates, reads and commits jobs. It knows keys and scripts and makes no decisions."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 from itertools import chain, islice
@@ -8,14 +8,13 @@ from typing import Any, Self
 
 from redis.exceptions import RedisError
 
-from avtomatika import tracing
 from avtomatika.core.events import Event
 from avtomatika.core.explain.facts import Facts
 from avtomatika.core.job import Job, JobStatus, Json, RecordedEntry
 from avtomatika.core.machine.moves import end
 from avtomatika.core.machine.plan_migration import plan_name
 from avtomatika.core.signing import GroupSecret
-from avtomatika.core.step import SendEvent, Step
+from avtomatika.core.step import SendEvent
 from avtomatika.errors import AvtomatikaError, NoRouteError
 from avtomatika.schemas.wire import Progress, TaskStarted
 from avtomatika.transport import Outgoing, Reading, RedisClient, Router, together
@@ -27,12 +26,11 @@ from .branches import BranchQuery, BranchStatus, FinishedBranch, LoadedBranches,
 from .cleanups import NO_CLEANUPS, CleanupTimes
 from .client_limits import ClientLimits
 from .commit import Commit
-from .creation import CreatedJob, NewJob, Quota, create_call, created, first_steps
+from .job_creator import JobCreator
 from .job_facts import JobFactsReader
 from .job_revisions import JobRevisions
 from .job_signals import JobSignals
 from .job_streams import MAX_STREAM_BYTES, JobStreams
-from .job_writer import JobWriter
 from .keyring import Keyring
 from .large_values import MAX_JOB_BYTES
 from .limits import Limits
@@ -40,6 +38,7 @@ from .live_state import progress_call, taken_call
 from .logins import Logins
 from .messages import step_message
 from .overview import OverviewReader
+from .placement import Placement
 from .plans import Plans
 from .queues import Queues
 from .records import UnreadableJob
@@ -53,7 +52,7 @@ from .traffic import TrafficRecords
 from .worker_registry import IsAuthorized, WorkerRegistry, everybody
 
 
-class Store(JobWriter):
+class Store(JobCreator):
     """Jobs of one orchestrator group on one server. Thread-safe."""
 
     def __init__(
@@ -92,6 +91,7 @@ class Store(JobWriter):
         self._group = group
         self._max_retries = max_retries
         self._server_info = ServerInfoReader(server)
+        self.placement = Placement(server, self.clock)
         # Parts for the workers, queues, plans and statistics of these jobs:
         self.limits = Limits(server, router)
         self.registry = WorkerRegistry(server, is_authorized)
@@ -129,63 +129,6 @@ class Store(JobWriter):
         return None if job is None else (job, recorded, (yield from self.job_facts.read_facts(job, group)))
 
     # ------------------------------------------------------------ write
-
-    def create(self, new: NewJob, *, monthly: int | None = None) -> CreatedJob:
-        """Write a job with its first history entry and its first message, atomically.
-
-        *monthly* limits the jobs that its client may create in a calendar month (UTC). Raises ConflictError if the
-        idempotency key was used with another body, QuotaExceededError, NoRouteError if the plan was never declared, and
-        UnavailableError if the server is unreachable or out of memory for new jobs.
-        """
-        return self.create_many([new], monthly=monthly)[0]
-
-    def create_many(
-        self, news: Sequence[NewJob], *, monthly: int | None = None, declare: Callable[..., object] | None = None
-    ) -> list[CreatedJob]:
-        """As :meth:`create`, all jobs or none. They have the same client, plan and idempotency key.
-
-        *declare* declares the plan, and the queues of the skills that it is given, if the broker does not know them.
-        """
-        return checked(self.create_each([news], monthly={news[0].client: monthly}, declare=declare))[0]
-
-    def create_each(
-        self,
-        batches: Sequence[Sequence[NewJob]],
-        *,
-        monthly: Mapping[str, int | None],
-        declare: Callable[..., object] | None = None,
-    ) -> list[list[CreatedJob] | AvtomatikaError]:
-        """As :meth:`create_many` for each of *batches*, in one round trip; *monthly* is by client. Returns the error of
-        a batch in its place. Raises UnavailableError."""
-        self._server_info.refuse_when_full()
-        batches = [tracing.created(news) for news in batches]
-        steps = dict[int, list[Step]]()
-        limits = {client: limit for client, limit in monthly.items() if limit is not None}
-        quotas = {client: Quota.of(limit, now=self.clock.now()) for client, limit in limits.items()}
-
-        def call(place: int) -> Call:
-            news = batches[place]
-            steps[place] = first_steps(news, self._group, task_retries=self._max_retries)
-            quota, size = quotas.get(news[0].client), self._max_job_bytes
-            replaced, options = self._replaced(steps[place]), {"clock": self.clock, **self._routing}
-            return create_call(news, steps[place], replaced=replaced, quota=quota, max_job_bytes=size, **options)
-
-        def read(place: int, reply: Sequence[bytes]) -> list[CreatedJob] | AvtomatikaError:
-            return created(batches[place], steps[place], quotas.get(batches[place][0].client), *reply)
-
-        made = self._run_routed(self._router, range(len(batches)), call, read)
-        unknown = [place for place, each in enumerate(made) if isinstance(each, NoRouteError)]
-        if unknown and declare is not None:  # no orchestrator has declared the plan, or the server has lost its data
-            declare(*({new.skill for place in unknown for new in batches[place]} - {None}))
-            for place, again in zip(unknown, self._run_routed(self._router, unknown, call, read), strict=True):
-                made[place] = again
-        return made
-
-    def _replaced(self, steps: Sequence[Step]) -> dict[str, Sequence[Job]]:
-        """Return the unfinished jobs that the jobs of *steps* replace, by the list of their unique key."""
-        lines = {self._keys.unique_of(step.job) for step in steps if step.job.on_conflict == "replace"}
-        ids = {line: [each.decode() for each in self._read([("LRANGE", line, 0, -1)])[0]] for line in lines}
-        return {line: [job for job in self.load_many(each) if job is not None] for line, each in ids.items()}
 
     def signal(self, job: Job, wish: Wish, *, by: str) -> None:
         """Cancel *job*, or retry or expire it from quarantine, with its next commit. *by* is the user.
@@ -237,10 +180,6 @@ class Store(JobWriter):
             return decide_call(job, new_decision(job, decision, by=by, comment=comment, data=data), **self._routing)
 
         return self._run_routed(self._router, jobs, send, decision_error)
-
-    @property
-    def _routing(self) -> dict[str, Any]:
-        return {"keys": self._keys, "router": self._router, "secret": self.keyring.secret}
 
     def _cancel_unserved(self, jobs: Sequence[Job], *, by: str) -> frozenset[str]:
         """Cancel the jobs whose plans no orchestrator serves; return their ids."""

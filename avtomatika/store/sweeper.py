@@ -90,10 +90,11 @@ class Sweeper(ServerPart):
             self._read([("ZADD", self._keys.served_shards(), *chain(*served))])
 
     def _expire(self, job_ids: Sequence[str]) -> int:
-        [rows] = self.read_together(self._read_rows(job_ids, ("status", "init")))
-        calls = []
+        [rows] = self.read_together(self._read_rows(job_ids, ("status", "init", "reserved")))
+        calls, reserved = [], set[str]()
         for job_id, row in zip(job_ids, rows, strict=True):
-            status, init = (None, None) if isinstance(row, RedisError) else row
+            status, init, key = (None, None, None) if isinstance(row, RedisError) else row
+            reserved.update([key.decode()] if key else [])
             keys = self._keys.of(job_id)
             indexes = keys.indexes_of(*load_indexed(status, init))
             retention, *own = keys.all_of(job_id)
@@ -101,7 +102,16 @@ class Sweeper(ServerPart):
         answers = self._run_all(calls)
         refused = [each for each, answer in zip(job_ids, answers, strict=True) if isinstance(answer, RedisError)]
         self._postpone(refused)
+        self._free(list(reserved))
         return sum(int(answer) for answer in answers if not isinstance(answer, RedisError))
+
+    def _free(self, idempotency_keys: Sequence[str]) -> None:
+        """Delete idempotency keys that reserved ids in other shards, once none of these jobs exists any more."""
+        held = self._read([("GET", key) for key in idempotency_keys])
+        for key, value in zip(idempotency_keys, held, strict=True):
+            ids = (value or b"").decode().replace("?", "").split()[1:]
+            if not any(self._read([("EXISTS", self._keys.of(job_id).job(job_id)) for job_id in ids])):
+                self._read([("DEL", key)])
 
     def _postpone(self, job_ids: Sequence[str]) -> None:
         """Delete jobs later, or they would block the deletion of others."""

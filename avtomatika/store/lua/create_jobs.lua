@@ -4,7 +4,8 @@
 -- KEYS: idempotency key, quota of the client (the first job if there is no key, or no quota), timers, timer messages, prefix of
 --       the statistics, binding hashes, then of each job: job, history, open tasks, list of its unique key (the job if it
 --       has none), indexes, streams of its messages, streams of the jobs that it replaces.
--- ARGV: hash of the body ('' without an idempotency key, which is kept as long as its jobs), maximum jobs a month ('' for no
+-- ARGV: hash of the body ('' without an idempotency key, which is kept as long as its jobs; '@' and the key if it is in another
+--       shard, where it reserves the ids of the jobs), maximum jobs a month ('' for no
 --       limit), when the month's count expires (s), number of binding hashes, their versions, number of jobs, then for each
 --       job: id, status, doc, init, and each list with its length before it: large values (field, JSON); timers (name, delay
 --       ms or '@' and ms since the epoch, message); opened tasks (task, attempt, result timeout ms or '', its timer message);
@@ -14,7 +15,9 @@
 -- Returns {'OK', '' or ids} | {'TAKEN', id} | {'FULL', id} | {'EXISTS', ids} | {'OTHER_BODY', ids} |
 --         {'QUOTA', jobs created this month} | {'REROUTE', ''}.
 
-if ARGV[1] ~= '' then
+local reserved = string.match(ARGV[1], '^@(.*)$')
+local has_key = ARGV[1] ~= '' and not reserved
+if has_key then
   local held = redis.call('GET', KEYS[1])
   if held then
     local hash, ids = string.match(held, '^(%S+) (.+)$')
@@ -128,7 +131,7 @@ end
 local function create(new)
   redis.call(
     'HSET', new.job, 'v', 1, 'status', new.status, 'doc', new.doc, 'init', new.init, 'created', now, 'updated', now,
-    unpack(ARGV[1] ~= '' and {'idempotency', KEYS[1]} or {})
+    unpack(reserved and {'reserved', reserved} or has_key and {'idempotency', KEYS[1]} or {})
   )
   for _, value in ipairs(new.values) do redis.call('HSET', new.job, value[1], value[2]) end
   for _, index in ipairs(new.indexes) do add_member(index, new.id) end
@@ -170,7 +173,7 @@ for _, new in ipairs(news) do
 end
 for index, rows in pairs(members) do redis.call('ZADD', index, unpack(rows)) end
 count_jobs(KEYS[5], 0, created_count, now_ms)
-if ARGV[1] ~= '' then
+if has_key then
   -- Jobs of other requests do not delete it with them.
   redis.call('SET', KEYS[1], ARGV[1] .. ' ' .. table.concat(ids, ' '), unpack(has_existing and {'EX', 604800} or {}))
 end
