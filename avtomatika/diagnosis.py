@@ -1,6 +1,7 @@
 """Checks of server, secrets, tokens and work, for ``avtomatika doctor`` and the HTTP API."""
 
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from time import time
 from typing import Any
 
@@ -25,7 +26,7 @@ def server_findings(store: Store) -> Iterator[Finding]:
     """Check how the server stores jobs, the archive, the secrets that processes sign with, and work that cannot
     proceed. Raises UnavailableError."""
     seen = store.overview.read()
-    yield from check_server(seen.server)
+    yield from chain(*map(check_server, seen.servers))
     secrets = {*store.keyring.fingerprints(), store.keyring.fingerprint}  # also a full server can be checked
     yield _secret(len(secrets), is_configured=store.keyring.is_configured)
     yield _clock(round(abs(time() * 1000 - seen.at_ms)))
@@ -98,7 +99,7 @@ def overview(store: Store, seen: Overview, findings: Iterable[Finding] = ()) -> 
 def problems(seen: Overview, findings: Iterable[Finding]) -> list[Finding]:
     """Return what is wrong now, faults first; of *findings* the faults."""
     found = [*_of_queues(seen), *_of_others(seen)]
-    for each in (*check_server(seen.server), *findings):
+    for each in (*chain(*map(check_server, seen.servers)), *findings):
         if each.state is HealthState.FAULT or (each.state is HealthState.WARNING and each.subject == "persistence"):
             found.append(each)
     return sorted(found, key=lambda finding: finding.state is not HealthState.FAULT)

@@ -77,12 +77,13 @@ class JobFactsReader(ServerPart):
 
     def read_group(self, job_id: str) -> Reading[GroupFacts]:
         """Read, in one round trip, the facts that a job shares with others."""
+        prefix = self._keys.of(job_id).prefix
         readings: Sequence[Reading[Any]] = (
             self._read_clock(),
             Plans(self._server).read_announcements(),
             self._registry.read_workers(),
-            ServerInfoReader(self._server).read_info(),
-            self._inspectors[self._keys.of(job_id).prefix].read_traits(),
+            ServerInfoReader(self._server).read_info(prefix),
+            self._inspectors[prefix].read_traits(),
         )
         return GroupFacts(*(yield from together(*readings)))
 

@@ -41,7 +41,7 @@ class Overview:
     task_queues: Sequence[str]
     dead_letters: Mapping[str, int]
     workers: Sequence[WorkerRecord]
-    server: ServerInfo
+    servers: Sequence[ServerInfo]
     secrets: int
     versions: Sequence[str]
     silent_ms: int
@@ -105,17 +105,23 @@ class OverviewReader(ServerPart):
             self._read_figures(),
             read_queues(shard_inspectors(self._server, self._router)),
             self._registry.read_workers(),
-            ServerInfoReader(self._server).read_info(),
+            ServerInfoReader(self._server).read_infos(),
             Schedules(self._server).reading(),
             FlowControl(self._server, self._router).read_limits(),
             self._read_served_shards(),
         )
-        figures, queues, workers, server, schedules, limits, served = yield from together(*readings)
+        figures, queues, workers, servers, schedules, limits, served = yield from together(*readings)
         figures["jobs"] = {status: figures["jobs"][status] for status in JobStatus}
         errors = {each.schedule.name: each.error for each in schedules if each.error is not None}
         within_ms = figures["at_ms"] - SERVED_WITHIN_MS
         unserved = [place for place, at_ms in enumerate(served) if at_ms < within_ms]
-        parts = {"queues": queues, "workers": workers, "server": server, "limits": limits, "unserved_shards": unserved}
+        parts = {
+            "queues": queues,
+            "workers": workers,
+            "servers": servers,
+            "limits": limits,
+            "unserved_shards": unserved,
+        }
         return Overview(**parts, schedule_errors=errors, **figures)
 
     def read_blueprints(

@@ -1,13 +1,14 @@
 """Reads the server's INFO: whether it has memory for new jobs, and how safely it stores jobs (for ``doctor``)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from time import monotonic
 
 from redis.exceptions import ResponseError
 
 from avtomatika.errors import UnavailableError
-from avtomatika.transport import Reading, RedisClient, info_fields
+from avtomatika.transport import Reading, RedisClient, info_fields, together
+from avtomatika.transport.connection.pool import Pool
 from avtomatika.transport.connection.redis_client import as_dict
 
 from .scripts import server_errors
@@ -22,7 +23,8 @@ class ServerInfo:
     """*aof* is ``off``, ``no``, ``everysec``, ``always``, or ``on`` if the server does not report its appendfsync.
 
     Memory is in bytes; *maxmemory* 0 means no limit. *eviction* is the maxmemory-policy. *kind* is Redis or Valkey.
-    *min_replicas* is its min-replicas-to-write. Of a server that refuses INFO, the version is empty.
+    *min_replicas* is its min-replicas-to-write. Of a server that refuses INFO, the version is empty. *node* is the
+    address of one of several nodes of a cluster.
     """
 
     version: str = ""
@@ -33,6 +35,7 @@ class ServerInfo:
     replicas: int = 0
     min_replicas: int = 0
     kind: str = "Valkey"
+    node: str = ""
 
     def check_room(self) -> None:
         """Raise UnavailableError if new jobs are rejected."""
@@ -46,13 +49,34 @@ class ServerInfoReader(ServerPart):
         super().__init__(server)
         self._checked = 0.0
 
-    def info(self) -> ServerInfo:
-        """Read the server's INFO. Raises UnavailableError if the server is unreachable."""
-        return self.read_together(self.read_info())[0]
+    def infos(self) -> list[ServerInfo]:
+        """Read the INFO of each node that has a shard, that of the first shard first. Raises UnavailableError if one is
+        unreachable."""
+        return self.read_together(self.read_infos())[0]
 
-    def read_info(self) -> Reading[ServerInfo]:
-        """The reading of :meth:`info`, in one round trip."""
-        text, settings = yield [("INFO", "default"), ("CONFIG", "GET", "appendfsync", "min-replicas-to-write")]
+    def read_infos(self) -> Reading[list[ServerInfo]]:
+        """The reading of :meth:`infos`, in one round trip."""
+        found = yield from together(*map(self.read_info, self._nodes.values()))
+        hosts = [node.factory.connection_kwargs for node in self._nodes]
+        names = ["{host}:{port}".format(**each) for each in hosts] if len(hosts) > 1 else [""]
+        return [replace(info, node=name) for info, name in zip(found, names, strict=True)]
+
+    @property
+    def _nodes(self) -> dict[Pool, str]:
+        """The nodes that have shards, each with the prefix of one."""
+        nodes = dict[Pool, str]()
+        for prefix in self._server.prefixes:
+            nodes.setdefault(self._server.pool_of(prefix), prefix)
+        return nodes
+
+    def _to(self, prefix: str, *command: str) -> tuple[str, ...]:
+        """Return *command* for the node of a shard: an unknown name of a section or setting routes it."""
+        return command if prefix == self._server.prefix else (*command, prefix)
+
+    def read_info(self, prefix: str) -> Reading[ServerInfo]:
+        """Read the INFO of the node of the shard with *prefix*, in one round trip."""
+        config = ("CONFIG", "GET", "appendfsync", "min-replicas-to-write")
+        text, settings = yield [self._to(prefix, "INFO", "default"), self._to(prefix, *config)]
         if isinstance(text, ResponseError):  # hosted servers may refuse both
             return ServerInfo()
         info = info_fields(text)
@@ -73,10 +97,11 @@ class ServerInfoReader(ServerPart):
         if monotonic() - self._checked < 1:
             return
         with server_errors():
-            [text] = self._server.pipeline([("INFO", "memory")])
-        if not isinstance(text, ResponseError):
-            memory = info_fields(text)
-            _check_room(int(memory["used_memory"]), int(memory.get("maxmemory", 0)))
+            texts = self._server.pipeline([self._to(prefix, "INFO", "memory") for prefix in self._nodes.values()])
+        for text in texts:
+            if not isinstance(text, ResponseError):
+                memory = info_fields(text)
+                _check_room(int(memory["used_memory"]), int(memory.get("maxmemory", 0)))
         self._checked = monotonic()
 
 
@@ -120,15 +145,16 @@ _OLDEST_REDIS = 7
 
 
 def check_server(server: ServerInfo) -> list[Finding]:
-    """Return the findings about the server that stores the jobs."""
+    """Return the findings about the server that stores the jobs, or one of its nodes."""
     state, text = _PERSISTENCE.get(server.aof, (HealthState.WARNING, "unknown"))
-    return [
+    found = [
         _version(server),
         Finding("persistence", state, f"{server.aof}: {text}"),
         _eviction(server),
         _memory(server),
         *([_replicas(server)] if server.replicas else []),
     ]
+    return [replace(each, text=f"{server.node}: {each.text}") for each in found] if server.node else found
 
 
 def _version(server: ServerInfo) -> Finding:

@@ -231,6 +231,6 @@ class Store(JobCreator):
         """Return *event* as the message that a commit sends to *routing_key*."""
         return step_message(SendEvent(routing_key, event), self.keyring.secret)
 
-    def ping(self) -> ServerInfo:
-        """Read the server's INFO. Raises UnavailableError if the server is unreachable."""
-        return self._server_info.info()
+    def ping(self) -> list[ServerInfo]:
+        """Read the INFO of the server, or of each node of a cluster. Raises UnavailableError if one is unreachable."""
+        return self._server_info.infos()

@@ -46,7 +46,7 @@ def test_a_server_that_refuses_info_can_be_used(redis_url: str) -> None:
         admin.execute_command("ACL", "SETUSER", "hosted", "on", ">pw", "~{avt.g0}:*", "&*", "+@all", "-@dangerous")
         url = redis_url.replace("//", "//hosted:pw@")
         store = Store.connect(url)
-        found = states(store.ping())
+        found = states(*store.ping())
         ServerInfoReader(RedisClient.connect(url)).refuse_when_full()
         jobs = store.overview.read().jobs
         store.close()
@@ -64,7 +64,7 @@ def test_a_server_that_refuses_info_can_be_used(redis_url: str) -> None:
 def test_a_real_server_is_asked(own_server: Any) -> None:
     store = Store.connect(own_server.url)
 
-    found = states(store.ping())
+    found = states(*store.ping())
 
     store.close()
     assert (found["persistence"], found["eviction"]) == ("warning", "fault")

@@ -18,7 +18,7 @@ SOUND = Overview(
     task_queues=("encode", "@w-9"),
     dead_letters={},
     workers=(),
-    server=ServerInfo("9.1.2", "everysec", used_memory=2**20, maxmemory=2**30),
+    servers=[ServerInfo("9.1.2", "everysec", used_memory=2**20, maxmemory=2**30)],
     secrets=1,
     versions=(),
     silent_ms=2000,
@@ -71,8 +71,8 @@ def test_a_sound_installation_has_no_problem() -> None:
         ({"workers": [worker("w-1", is_revoked=True)]}, ("workers_revoked", "w-1", 1)),
         ({"versions": ["0.0.9"]}, ("versions_mixed", "0.0.9, 0.1.0", 2)),
         ({"workers": [worker("w-1", version="avtomatika 0.0.9")]}, ("versions_mixed", "0.0.9, 0.1.0", 2)),
-        ({"server": replace(SOUND.server, aof="off")}, ("persistence", "persistence", 1)),
-        ({"server": replace(SOUND.server, used_memory=9 * 2**27)}, ("memory", "memory", 1)),
+        ({"servers": [replace(SOUND.servers[0], aof="off")]}, ("persistence", "persistence", 1)),
+        ({"servers": [replace(SOUND.servers[0], used_memory=9 * 2**27)]}, ("memory", "memory", 1)),
     ],
 )
 def test_a_problem_is_found(changes: dict[str, Any], problem: tuple[str, str, int]) -> None:
