@@ -159,7 +159,7 @@ class OverviewReader(ServerPart):
         *texts, error = none_refused((yield [*calls, ("GET", self._keys.archive_error())]))
         home, *others = map(orjson.loads, texts)
         for other in others:
-            home["task_queues"] += [name for name in other["task_queues"] if name not in home["task_queues"]]
+            home["task_queues"] = list(dict.fromkeys((*home["task_queues"], *other["task_queues"])))
             for name in ("jobs", "dead_letters"):
                 home[name] = Counter(home[name]) + Counter(other[name])
             for name in ("hour", "day"):

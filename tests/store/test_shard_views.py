@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from random import Random
 from typing import Any
 from unittest.mock import ANY
@@ -18,11 +19,14 @@ from avtomatika import broker
 from avtomatika.broker import Consumer, Outgoing
 from avtomatika.core.job import JobStatus
 from avtomatika.core.shards import shard_names, shard_prefixes
-from avtomatika.errors import NotFoundError
-from avtomatika.store import JobCounts, JobFilter, Overview, Store, job_list as listing
+from avtomatika.errors import NotFoundError, UnavailableError
+from avtomatika.store import HealthState, JobCounts, JobFilter, Overview, Store, check_server, job_list as listing
 from avtomatika.store.keys import Keys
+from avtomatika.store.server_info import ServerInfoReader
 from avtomatika.transport import Router
 
+from ..support.cluster import Cluster
+from ..support.servers import OwnServer
 from ..support.waiting import wait_until
 from .conftest import CountingClient
 
@@ -373,6 +377,36 @@ def test_an_overview_of_several_shards_takes_two_round_trips(installation: Insta
         installation.store.overview.read()
 
     assert installation.server.round_trips == 2
+
+
+def test_every_node_of_a_cluster_is_read_and_checked(make_server: Callable[..., OwnServer]) -> None:
+    cluster = Cluster(make_server, primaries=3)
+    prefixes = shard_prefixes("g0", 6)
+    with ExitStack() as stack:
+        server = CountingClient.connect(cluster.url, prefixes=prefixes)
+        stack.callback(server.close)
+        store, keys = Store(server, Router(server)), Keys(*prefixes)
+        clients = {each: stack.enter_context(redis.Redis.from_url(each.url)) for each in cluster.nodes}
+        for number in range(60):
+            of_shard = keys.shards[number % 6]
+            job_id, client = f"{of_shard.shard}-{number:05}", clients[cluster.owner_of(of_shard.prefix)]
+            for index in (of_shard.by_all(), of_shard.by_status("failed")):
+                client.zadd(index, {job_id: number})
+        full = cluster.nodes[2]
+        clients[full].config_set("maxmemory", 1)
+
+        nodes = store.ping()
+
+        assert {each.node for each in nodes} == {f"127.0.0.1:{each.port}" for each in cluster.nodes}
+        assert [each.node for each in nodes if each.maxmemory] == [f"127.0.0.1:{full.port}"]
+        [fault] = [each for each in chain(*map(check_server, nodes)) if each.state is HealthState.FAULT]
+        assert (fault.subject, fault.text.partition(": ")[0]) == ("memory", f"127.0.0.1:{full.port}")
+        with pytest.raises(UnavailableError, match="memory"):
+            ServerInfoReader(server).refuse_when_full()
+        seen = store.overview.read()
+        assert (seen.jobs["failed"], [each.node for each in seen.servers]) == (60, [each.node for each in nodes])
+        [(rows, cursor)] = store.read_together(store._read_list(JobFilter(limit=20)))
+        assert ([int(job_id[-5:]) for job_id in rows], cursor) == (list(range(59, 39, -1)), "40.g0_4-00040")
 
 
 def test_unfinished_jobs_of_all_shards_are_read(installation: Installation) -> None:
