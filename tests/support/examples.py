@@ -26,7 +26,7 @@ def run_example(name: str, folder: Path) -> str:
     assert (done.returncode, done.stderr) == (0, ""), done.stdout + done.stderr
     assert processes_in(folder) == set()
     said = done.stdout.partition("\n")[2]  # the first line names the folder
-    [shown] = [block.output.text for block in blocks(EXAMPLES / name / "README.md") if block.output is not None]
+    [shown] = [block.text for block in blocks(EXAMPLES / name / "README.md") if block.language == "text"]
     assert lasting(said, "text") == lasting(shown, "text")
     return said
 
