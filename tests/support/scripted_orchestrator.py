@@ -62,10 +62,10 @@ class Office:
     def give_in(self, shard: int, *params: dict[str, Any], queue: str = "work") -> None:
         """Publish a task of the job of *shard* for each of *params*, numbered from 10 times *shard*."""
         job_id = f"{shard_name(self.prefixes[shard])}-1"
-        tasks = [replace(task(10 * shard + number, each), job_id=job_id) for number, each in enumerate(params)]
         with self._connection.channel() as channel:
-            for each in tasks:
-                body, headers = wire.dump_task(each), {"x-group": job_id}
+            for number, each in enumerate(params, start=10 * shard):
+                given = replace(task(number, each), job_id=job_id, task_id=f"{job_id}.{number}.0")
+                body, headers = wire.dump_task(given), {"x-group": job_id}
                 channel.settle([Outgoing(TASKS, queue, body, headers=headers, shard=self.prefixes[shard])], ())
 
     @staticmethod
@@ -130,7 +130,7 @@ class Office:
         while len(taken) < count and monotonic() < deadline:
             intake.set_prefetch(count - len(taken))
             deliveries = intake.take(0.5)
-            intake.settle_many([((), [delivery.tag for delivery in deliveries])])
+            intake.settle_many([((), [delivery.tag]) for delivery in deliveries])
             taken += deliveries
         assert len(taken) == count, f"{len(taken)} of {count} messages came to {queue!r}; {self._describe()}"
         return taken

@@ -1,0 +1,166 @@
+"""A worker of an installation with four shards on one server: it takes the tasks of all, and answers in each."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import redis
+
+from avtomatika import Worker
+from avtomatika.broker import Delivery
+from avtomatika.core.plan import WORKERS
+from avtomatika.core.shards import prefix_of, shard_prefixes
+from avtomatika.schemas import wire
+from avtomatika.worker.links import shards
+from avtomatika.worker.links.broker_link import BrokerLink
+
+from ...support.scripted_orchestrator import DEADLINE_SECONDS, Office, bp
+from ...support.waiting import wait_until
+
+SHARDS = 4
+RunLink = Callable[..., BrokerLink]
+
+
+@pytest.fixture
+def office(redis_url: str, make_office: Callable[..., Office]) -> Office:
+    return make_office(redis_url, shards=SHARDS)
+
+
+def make_worker(gate: threading.Event | None = None) -> Worker:
+    worker = Worker()
+
+    @worker.skill()
+    def work(params: dict[str, Any], progress: Any, stream: Any, cancelled: Any) -> dict[str, Any]:
+        progress(0.5, "half")
+        stream.write("text")
+        while gate is not None and not gate.wait(0.01) and not cancelled():
+            pass
+        return {"was cancelled": cancelled()}
+
+    return worker
+
+
+def jobs_of(delivery: Delivery) -> set[str]:
+    """Return the jobs that a message of a worker is about."""
+    if delivery.queue != WORKERS:
+        return {wire.load_event(delivery.body).job_id}
+    match notice := wire.load_notice(delivery.body):
+        case wire.TasksStarted():
+            return {each.job_id for each in notice.taken}
+        case wire.StreamChunks():
+            return {run.job_id for run in notice.runs}
+        case wire.TaskStarted() | wire.Progress():
+            return {notice.job_id}
+    raise AssertionError(f"{notice} is about no job")
+
+
+def held(redis_url: str) -> int:
+    """Return the number of tasks that workers hold."""
+    with redis.Redis.from_url(redis_url) as client:
+        streams = [stream for prefix in shard_prefixes("g0", SHARDS) for stream in client.keys(f"{prefix}q:work:0")]
+        return sum(client.xpending(stream, "avt")["pending"] for stream in streams if client.xinfo_groups(stream))
+
+
+def test_what_a_worker_sends_about_a_job_goes_to_its_shard(office: Office, run_link: RunLink) -> None:
+    for shard in range(SHARDS):
+        office.give_in(shard, {"n": shard}, {"n": 10 + shard})
+    run_link(make_worker(), shards=SHARDS, concurrency=8)
+
+    sent = office.take(bp.plan.main_queue, 2 * SHARDS)
+    ended = set[str]()
+    while len(ended) < 2 * SHARDS:  # the stream of each run has ended
+        [delivery] = office.take(WORKERS, 1)
+        sent.append(delivery)
+        if isinstance(notice := wire.load_notice(delivery.body), wire.StreamChunks):
+            ended |= {run.task_id for run in notice.runs if run.chunks[-1][1] == "end"}
+
+    assert len({job for each in sent for job in jobs_of(each)}) == SHARDS
+    for each in sent:
+        [job_id] = jobs_of(each)
+        assert each.tag.startswith(prefix_of(job_id, office.prefixes))
+
+
+def test_a_worker_holds_no_more_tasks_of_several_shards_than_of_one(
+    office: Office, run_link: RunLink, redis_url: str
+) -> None:
+    gate = threading.Event()
+    for shard in range(SHARDS):
+        office.give_in(shard, {}, {}, {})
+    run_link(make_worker(gate), shards=SHARDS, concurrency=2)
+    most = []
+
+    wait_until(lambda: held(redis_url) >= 2, DEADLINE_SECONDS, "two tasks run")
+    for _ in range(20):
+        threading.Event().wait(0.05)
+        most.append(held(redis_url))
+    gate.set()
+    office.take(bp.plan.main_queue, 3 * SHARDS)
+
+    assert max(most) == 2
+
+
+def test_a_task_of_any_shard_is_cancelled(office: Office, run_link: RunLink) -> None:
+    run_link(make_worker(threading.Event()), shards=SHARDS)
+    office.wait_for_listeners(1)
+    office.give_in(3, {})
+    office.notices(1)
+
+    office.tell_workers(wire.Cancel("g0_3-1.30"))
+
+    assert office.results(1)[0].data == {"was cancelled": True}
+
+
+def test_a_task_in_its_own_queue_of_any_shard_is_for_the_worker(office: Office, run_link: RunLink) -> None:
+    run_link(make_worker(), shards=SHARDS)
+
+    for shard in range(SHARDS):
+        office.give_in(shard, {}, queue="@worker-1")
+
+    assert len(office.take(bp.plan.main_queue, SHARDS)) == SHARDS
+
+
+@pytest.mark.parametrize("is_recorded_before", [True, False])
+def test_a_worker_follows_the_recorded_number_of_shards(
+    office: Office,
+    run_link: RunLink,
+    redis_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    *,
+    is_recorded_before: bool,
+) -> None:
+    monkeypatch.setattr(shards, "_READ_SECONDS", 0.05)
+    gate = threading.Event()
+    record = {"1": 1_700_000_000_000, str(SHARDS): 1_800_000_000_000}
+    office.give_in(0, {})
+    with redis.Redis.from_url(redis_url) as client, caplog.at_level("INFO"):
+        if is_recorded_before:
+            client.hset("{avt.g0}:shards", mapping=record)
+        run_link(make_worker(gate), concurrency=2)
+        office.notices(1)
+        client.hset("{avt.g0}:shards", mapping=record)
+        office.give_in(3, {}, {}, {})
+        gate.set()
+
+        office.results(4)
+
+    assert caplog.messages.count("taking tasks from the 4 shards of the installation") == 1
+
+
+@pytest.mark.parametrize("number", [1, SHARDS])
+def test_a_worker_needs_as_many_connections_for_several_shards_as_for_one(
+    office: Office, run_link: RunLink, redis_url: str, number: int
+) -> None:
+    with redis.Redis.from_url(redis_url) as client:
+        before = len(client.client_list())
+        run_link(make_worker(), shards=number)
+        for shard in range(number):
+            office.give_in(shard, {}, {})
+        office.results(2 * number)
+        office.wait_for_listeners(1)
+        opened = len(client.client_list()) - before
+
+    assert opened <= 8  # of the worker and of the test
