@@ -23,6 +23,7 @@ from .connection.addresses import (
 )
 from .connection.redis_client import WAIT, RedisClient, as_dict
 from .consuming.event_loop import EventLoopConsumer
+from .consuming.waiting import SlotWait
 from .errors import CHANNEL_ERRORS, CONNECTION_ERRORS, is_wrong_type
 from .keys import earliest
 from .leases.lease_renewal import LeaseRenewer
@@ -70,6 +71,7 @@ class Transport(virtual.Transport):
         self.exchanges: dict[str, str] = {}
         self._turn = 0
         self._event_loop: EventLoopConsumer | None = None
+        self._slot_wait: SlotWait | None = None
         _transports.add(self)
 
     def driver_version(self) -> str:
@@ -94,9 +96,7 @@ class Transport(virtual.Transport):
 
     def close_connection(self, connection: object) -> None:
         super().close_connection(connection)
-        if self._event_loop is not None:
-            self._event_loop.close()
-            self._event_loop = None
+        self._stop_waiting()
         self.lease_renewer.stop()
         if self.server is not self.options.server:
             self.server.close()
@@ -104,22 +104,30 @@ class Transport(virtual.Transport):
     def _collect(self, connection: object) -> None:
         """Close without contacting the server: kombu calls this for a lost connection."""
         self.cycle.close()
-        if self._event_loop is not None:
-            self._event_loop.close()
-            self._event_loop = None
+        self._stop_waiting()
         for channel in (*self._avail_channels, *self.channels):
             channel.abandon()
         self.lease_renewer.stop_when_idle()
         self.server.close()
+
+    def _stop_waiting(self) -> None:
+        for each in (self._event_loop, self._slot_wait):
+            if each is not None:
+                each.close()
+        self._event_loop = self._slot_wait = None
 
     def forget_channel(self, channel: StreamChannel) -> None:
         """Deliver no more messages to *channel*, which is closing."""
         if self._event_loop is not None:
             self._event_loop.forget(channel)
 
-    def _connect(self) -> RedisClient:
+    def _connect(self, **settings: Any) -> RedisClient:
         options = self.options
-        return self._connect_within(self._url, options.socket_timeout, options.socket_connect_timeout)
+        return self._connect_within(self._url, options.socket_timeout, options.socket_connect_timeout, **settings)
+
+    def _connect_to_wait(self) -> RedisClient:
+        """Connect for blocking reads, of which a channel has one for each slot."""
+        return self._connect(max_connections=self.options.max_connections * len(self.options.all_prefixes))
 
     def _connect_lease_renewer(self, liveness: Liveness) -> RedisClient:
         """Connect with a timeout shorter than the lease. RESP3 allows a subscribed connection to send other
@@ -133,12 +141,10 @@ class Transport(virtual.Transport):
             url,
             tls=self._tls,
             credential_provider=self._credential_provider,
-            max_connections=self.options.max_connections,
             socket_timeout=timeout_seconds,
             socket_connect_timeout=connect_seconds,
             prefixes=self.options.all_prefixes,
-            **self.options.connection,
-            **settings,
+            **{"max_connections": self.options.max_connections, **self.options.connection, **settings},
         )
 
     # ------------------------------------------------------------ consume
@@ -148,7 +154,7 @@ class Transport(virtual.Transport):
         if self._event_loop is not None:
             self._event_loop.close()
         self._event_loop = EventLoopConsumer(
-            self, loop, server=self._connect(), timeout_seconds=self.options.socket_timeout
+            self, loop, server=self._connect_to_wait(), timeout_seconds=self.options.socket_timeout
         )
 
     def drain_events(self, connection: object, timeout: float | None = None) -> None:
@@ -197,6 +203,10 @@ class Transport(virtual.Transport):
         """Return the streams that receive entries after their position within *seconds*."""
         block_ms = max(round(seconds * 1000), 1)
         try:
+            if len(self.server.by_slot(positions)) > 1:
+                if self._slot_wait is None:
+                    self._slot_wait = SlotWait(self._connect_to_wait(), self.options.socket_timeout)
+                return self._slot_wait.wait(positions, seconds)
             news = self.server.execute(
                 ("XREAD", "COUNT", 1, "BLOCK", block_ms, "STREAMS", *positions, *positions.values())
             )
@@ -212,7 +222,7 @@ class Transport(virtual.Transport):
 
     def after_fork(self) -> None:
         self.lease_renewer.forget()
-        self._event_loop = None  # it belongs to the parent
+        self._event_loop = self._slot_wait = None  # they belong to the parent
         for channel in self.channels:
             channel.after_fork()
 

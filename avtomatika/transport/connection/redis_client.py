@@ -3,7 +3,7 @@
 redis-py's ``execute_command`` costs several times as much as sending and reading.
 """
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from copy import copy
 from functools import partial
 from itertools import chain, islice
@@ -13,7 +13,7 @@ from redis import Redis
 from redis.exceptions import ConnectionError, NoScriptError, ResponseError
 
 from avtomatika.transport.errors import is_wrong_type
-from avtomatika.transport.keys import PREFIX
+from avtomatika.transport.keys import PREFIX, prefix_of
 from avtomatika.transport.scripts import Argument, Call
 
 from .addresses import split_parameters
@@ -82,6 +82,15 @@ class RedisClient:
     def pool_of(self, prefix: str) -> Pool:
         """Return the pool of connections to the server that has the keys with *prefix* now."""
         return self._pools if isinstance(self._pools, Pool) else self._pools.find((), prefix)
+
+    def by_slot(self, values: Mapping[str, T]) -> dict[str, dict[str, T]]:
+        """Group *values*, key -> value, by what one command may have keys of: a prefix on a cluster, or else all."""
+        if isinstance(self._pools, Pool) or len(self.prefixes) == 1:
+            return {self.prefix: dict(values)}
+        found: dict[str, dict[str, T]] = {}
+        for key, value in values.items():
+            found.setdefault(prefix_of(key), {})[key] = value
+        return found
 
     @property
     def pools(self) -> list[Pool]:

@@ -1,19 +1,15 @@
 """Consuming in kombu's event loop, as Celery's workers do: waits for messages without blocking the loop."""
 
 import socket
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from math import inf
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from time import monotonic
 from typing import Any
 
-from redis.exceptions import ConnectionError, ResponseError
-
-from avtomatika.transport.connection.exchange import pack
 from avtomatika.transport.connection.redis_client import RedisClient
-from avtomatika.transport.errors import CONNECTION_ERRORS, is_wrong_type
-from avtomatika.transport.keys import is_after
-from avtomatika.transport.scripts import Argument
+from avtomatika.transport.errors import CONNECTION_ERRORS
+
+from .waiting import BlockingRead, BlockingReads
 
 #: The loop checks its timers at least this often.
 _TICK_SECONDS = 1.0
@@ -33,7 +29,7 @@ class EventLoopConsumer:
         #: For blocking reads: they must not occupy connections that other commands need.
         self._server = server
         self._timeout_seconds = timeout_seconds
-        self._reads: dict[Any, BlockingRead] = {}
+        self._reads: dict[Any, BlockingReads] = {}
         self._inner, self._outer = socket.socketpair()
         self._inner.setblocking(False)
         self._outer.setblocking(False)
@@ -52,10 +48,9 @@ class EventLoopConsumer:
 
     def forget(self, channel: Any) -> None:
         """Stop waiting for messages of *channel*."""
-        read = self._reads.pop(channel, None)
-        if read is not None:
-            self._hub.remove(read.fileno)
-            read.close()
+        reads = self._reads.pop(channel, None)
+        if reads is not None:
+            reads.close()
 
     def close(self) -> None:
         for channel in list(self._reads):
@@ -88,11 +83,9 @@ class EventLoopConsumer:
 
     def _look_at_the_clock(self) -> None:
         """Raise ConnectionError for an overdue read. The timer itself makes the hub tick."""
-        for channel, read in list(self._reads.items()):
-            if monotonic() > read.deadline:
-                self.forget(channel)
-                channel.prefetch_buffer.resynchronize()
-                raise ConnectionError("the server does not answer")
+        for channel, reads in list(self._reads.items()):
+            with self._resynchronized(channel):
+                reads.check()
 
     def _wait_for(self, channel: Any) -> None:
         """Ensure that the hub ticks when there may be messages for *channel*."""
@@ -106,15 +99,15 @@ class EventLoopConsumer:
             return
         if (seconds := channel.prefetch_buffer.seconds_until_due) < _TICK_SECONDS:
             self._turn_in(seconds)
-        read = self._reads.get(channel)
-        if read is not None and read.streams and read.streams != positions.keys():  # it would miss new streams
-            self.forget(channel)
-            read = None
-        if read is None:
-            read = self._reads[channel] = BlockingRead(self._server, self._timeout_seconds)
-            self._hub.add_reader(read.fileno, self._on_readable, channel)
-        if not read.streams:
-            read.begin(positions)
+        reads = self._reads.get(channel)
+        if reads is None:
+            reads = self._reads[channel] = BlockingReads(
+                self._server,
+                self._timeout_seconds,
+                opened=lambda read: self._hub.add_reader(read.fileno, self._on_readable, channel, read),
+                closing=lambda read: self._hub.remove(read.fileno),
+            )
+        reads.begin(positions)
 
     def _turn_in(self, seconds: float) -> None:
         due = monotonic() + seconds
@@ -126,64 +119,17 @@ class EventLoopConsumer:
     def _turn(self) -> None:
         self._next_look = None
 
-    def _on_readable(self, channel: Any) -> None:
-        read = self._reads[channel]
-        if not read.streams:  # the server has closed an idle connection
-            self.forget(channel)
-            return
+    def _on_readable(self, channel: Any, read: BlockingRead) -> None:
+        with self._resynchronized(channel):
+            found = self._reads[channel].finish(read, channel.prefetch_buffer.positions)
+        channel.prefetch_buffer.notify(found)
+
+    @contextmanager
+    def _resynchronized(self, channel: Any) -> Iterator[None]:
+        """Stop waiting for messages of *channel* after a connection error."""
         try:
-            news = read.finish()
+            yield
         except CONNECTION_ERRORS:
             self.forget(channel)
             channel.prefetch_buffer.resynchronize()
             raise
-        positions = channel.prefetch_buffer.positions
-        channel.prefetch_buffer.notify(
-            {stream for stream, entry in news.items() if is_after(entry, positions.get(stream, "0-0"))}
-        )
-
-
-class BlockingRead:
-    """A connection for blocking reads: XREAD returns when a stream has new entries, or times out."""
-
-    def __init__(self, server: RedisClient, timeout_seconds: float) -> None:
-        self._timeout_seconds = timeout_seconds
-        self._block_ms = max(round(timeout_seconds * 500), 1)
-        self._pool = server.pool_of(server.prefix)
-        self._connection = self._pool.acquire()
-        self.fileno: int = self._connection._sock.fileno()
-        #: Streams of the current read; empty between reads.
-        self.streams: frozenset[str] = frozenset()
-        self.deadline = inf
-
-    def begin(self, positions: Mapping[str, str]) -> None:
-        """Read entries after *positions*: stream -> id."""
-        command: Sequence[Argument] = (
-            "XREAD",
-            "COUNT",
-            1,
-            "BLOCK",
-            self._block_ms,
-            "STREAMS",
-            *positions,
-            *positions.values(),
-        )
-        self._connection.send_packed_command([pack(command)], check_health=False)
-        self.streams = frozenset(positions)
-        self.deadline = monotonic() + self._block_ms / 1000 + self._timeout_seconds
-
-    def finish(self) -> dict[str, str]:
-        """Return each stream's first new entry id, or "" for all streams if one of their keys holds an
-        unexpected type."""
-        streams, self.streams, self.deadline = self.streams, frozenset(), inf
-        try:
-            answer = self._connection.read_response()
-        except ResponseError as error:
-            if is_wrong_type(error):
-                return dict.fromkeys(streams, "")
-            raise ConnectionError(f"the server has ended a read: {error}") from error
-        news = answer.items() if isinstance(answer, dict) else answer or ()
-        return {stream.decode(): entries[0][0].decode() for stream, entries in news}
-
-    def close(self) -> None:
-        self._pool.discard(self._connection)
