@@ -60,13 +60,19 @@ class Rejecter:
         self._server.run_each([requeue_call(name, each, counted=counted) for each in shards.values()])
 
     def revoke(self, tags: Sequence[str]) -> None:
-        """Drop messages, wherever they are, for a day."""
+        """Drop messages, wherever they are, for a day; those of a group in all shards."""
         if tags:
             seconds, _ = self._server.execute(("TIME",))
             until_ms = (int(seconds) + _REVOKED_SECONDS) * 1000
-            shards = self._router.split(tags).items()
-            rows = {router.keys.revoked: [part for tag in each for part in (until_ms, tag)] for router, each in shards}
-            self._server.execute_all([("ZADD", key, *members) for key, members in rows.items()])
+            shards = [router.keys for router in self._router.shards]
+            prefixes = tuple(keys.prefix for keys in shards)
+            commands: list[list[Argument]] = []
+            for keys in shards:
+                own = [tag for tag in tags if tag.startswith(keys.prefix) or not tag.startswith(prefixes)]
+                members: list[Argument] = [part for tag in own for part in (until_ms, tag)]
+                if members:
+                    commands.append(["ZADD", keys.revoked, *members])
+            self._server.execute_all(commands)
 
     def dead_letter(self, letter: DeadLetter) -> None:
         """Move a message to its queue's dead letters and publish its notification; no-op if its lease is lost."""

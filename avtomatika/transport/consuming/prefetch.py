@@ -66,28 +66,30 @@ class PrefetchBuffer:
                 raise
 
     def _poll(self, credit: int, acks: Sequence[str]) -> list[Entry]:
-        """Take from the shards with news in turns, which share the *credit*, and as many as possible in one round trip.
-
-        A message that was delivered before comes alone.
-        """
+        """Take up to *credit* from the shards with news, least recently asked first, as many as possible in one round
+        trip."""
+        if len(self.readers) == 1:
+            [entries] = self._server.read_together(self.readers[0].poll(credit, acks))
+            return entries
         acks_of = self._channel.router.split(acks)
         waiting = [reader for reader in self.readers if reader.is_due]
         waiting = waiting or [reader for reader in self.readers if reader.router in acks_of]
         found: list[Entry] = []
-        while (waiting or acks_of) and len(found) < credit and not (found and self._is_careful):
-            size = 1 if self._is_careful else credit - len(found)
-            asked, waiting = waiting[:size], waiting[size:]
-            self.readers.sort(key=set(asked).__contains__)
+        was_careful, self._is_careful = self._is_careful, False
+        while (waiting or acks_of) and len(found) < credit and not (found and (was_careful or self._is_careful)):
             room = credit - len(found)
+            asked, waiting = waiting[: 1 if was_careful else room], waiting[1 if was_careful else room :]
+            self.readers.sort(key=set(asked).__contains__)
             shares = [room * (place + 1) // len(asked) - room * place // len(asked) for place in range(len(asked))]
             polls = [
                 reader.poll(share, acks_of.pop(reader.router, ())) for reader, share in zip(asked, shares, strict=True)
             ]
-            if acks_of:
-                polls.append(_acknowledge(acks_of))
-            found += chain(*self._server.read_together(*polls))
+            taken = self._server.read_together(*polls, *([_acknowledge(acks_of)] if acks_of else ()))
             acks_of = {}
-        return found if len(self.readers) == 1 else self._separated(found)
+            found = self._separated([*found, *chain(*taken)])
+            used = [len(entries) >= share for entries, share in zip(taken, shares, strict=False)]
+            waiting += [reader for reader, is_used in zip(asked, used, strict=True) if is_used]
+        return found
 
     def _separated(self, found: list[Entry]) -> list[Entry]:
         """Keep only one of *found* if it was delivered before, so that a crash counts only against it; requeue the
