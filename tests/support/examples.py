@@ -32,7 +32,7 @@ def run_example(name: str, folder: Path, *, passing: str = "nothing changes") ->
     assert processes_in(folder) == set()
     said = done.stdout.partition("\n")[2]  # the first line names the folder
     [shown] = [block.text for block in blocks(EXAMPLES / name / "README.md") if block.language == "text"]
-    assert lasting(re.sub(passing, "", said), "text") == lasting(re.sub(passing, "", shown), "text")
+    assert lasting(re.sub(passing, "", said), "text") == lasting(re.sub(passing, "", shown), "text"), said
     return said
 
 
