@@ -13,6 +13,7 @@ from avtomatika.broker import Consumer, Delivery, Outgoing
 from avtomatika.core.events import Event, Result
 from avtomatika.core.plan import STEPS, TASKS, WORKERS
 from avtomatika.core.shards import shard_name, shard_prefixes
+from avtomatika.core.signing import GroupSecret
 from avtomatika.files.skill_files import Files
 from avtomatika.files.task_files import TaskFiles
 from avtomatika.files.task_storage import TaskStorage
@@ -59,12 +60,16 @@ class Office:
             for number, each in enumerate(params):
                 self.publish(producer, wire.dump_task(task(number, each, task_type=task_type)), queue or task_type)
 
-    def give_in(self, shard: int, *params: dict[str, Any], queue: str = "work") -> None:
-        """Publish a task of the job of *shard* for each of *params*, numbered from 10 times *shard*."""
+    def give_in(
+        self, shard: int, *params: dict[str, Any], queue: str = "work", secret: GroupSecret | None = None
+    ) -> None:
+        """Publish a task of the job of *shard* for each of *params*, numbered from 10 times *shard*; with *secret* it
+        has a ticket."""
         job_id = f"{shard_name(self.prefixes[shard])}-1"
         with self._connection.channel() as channel:
             for number, each in enumerate(params, start=10 * shard):
                 given = replace(task(number, each), job_id=job_id, task_id=f"{job_id}.{number}.0")
+                given = replace(given, ticket=secret.ticket(given.task_id, given.attempt)) if secret else given
                 body, headers = wire.dump_task(given), {"x-group": job_id}
                 channel.settle([Outgoing(TASKS, queue, body, headers=headers, shard=self.prefixes[shard])], ())
 

@@ -2,26 +2,45 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import redis
 
 from avtomatika import Worker
 from avtomatika.broker import Delivery
+from avtomatika.client import Client
+from avtomatika.core.events import Result
 from avtomatika.core.plan import WORKERS
 from avtomatika.core.shards import prefix_of, shard_prefixes
 from avtomatika.schemas import wire
+from avtomatika.store import Store
 from avtomatika.worker.links import shards
 from avtomatika.worker.links.broker_link import BrokerLink
 
+from ...support.processes import Process
 from ...support.scripted_orchestrator import DEADLINE_SECONDS, Office, bp
+from ...support.servers import OwnServer
+from ...support.tcp_proxy import TcpProxy
 from ...support.waiting import wait_until
+from ...support.web import TOKEN, WebServer
+from ...support.workers import WORKER_TOKEN, wait_until_begun
 
 SHARDS = 4
 RunLink = Callable[..., BrokerLink]
+
+
+@pytest.fixture(autouse=True)
+def several_shards(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the processes and clients of the tests have several shards."""
+    monkeypatch.setenv("TEST_SHARDS", str(SHARDS))
+    monkeypatch.setenv("AVTOMATIKA_SHARDS", str(SHARDS))
 
 
 @pytest.fixture
@@ -55,6 +74,12 @@ def jobs_of(delivery: Delivery) -> set[str]:
         case wire.TaskStarted() | wire.Progress():
             return {notice.job_id}
     raise AssertionError(f"{notice} is about no job")
+
+
+def result_of(delivery: Delivery) -> Result:
+    event = wire.load_event(delivery.body)
+    assert isinstance(event, Result)
+    return event
 
 
 def held(redis_url: str) -> int:
@@ -164,3 +189,77 @@ def test_a_worker_needs_as_many_connections_for_several_shards_as_for_one(
         opened = len(client.client_list()) - before
 
     assert opened <= 8  # of the worker and of the test
+
+
+@pytest.mark.faults
+def test_a_result_reaches_the_shard_of_its_job_after_the_broker_and_the_worker_have_died(
+    own_server: OwnServer, make_office: Callable[..., Office], make_worker: Callable[..., Process], tmp_path: Path
+) -> None:
+    gate, spool = tmp_path / "gate", tmp_path / "spool"
+    environ = {"ORCHESTRATOR_URL": own_server.url, "WORKER_SPOOL_DIR": str(spool), "WORKER_LEASE_SECONDS": "1"}
+    first = make_worker(**environ, WORKER_ID="one")
+    make_office(own_server.url, lease_seconds=1, shards=SHARDS).give_in(3, {"gate": str(gate), "by": "the first"})
+    wait_until_begun(gate)
+
+    own_server.stop()
+    gate.touch()
+    wait_until(lambda: list(spool.rglob("*.json")))  # not one that is being written
+    first.kill()
+    own_server.start()
+    make_worker(**environ, WORKER_ID="two")
+
+    office = make_office(own_server.url, lease_seconds=1, shards=SHARDS)
+    [delivery] = office.take(bp.plan.main_queue, 1)
+    wait_until(lambda: not list(spool.rglob("*.json")))
+    wait_until(lambda: held(own_server.url) == 0)
+    assert delivery.tag.startswith(office.prefixes[3])
+    assert result_of(delivery).worker_id == "one"
+    office.nothing_comes(bp.plan.main_queue, seconds=1)
+
+
+@pytest.mark.faults
+def test_a_task_of_any_shard_continues_over_http_while_its_broker_is_unreachable(
+    office: Office,
+    redis_url: str,
+    make_web: Callable[..., WebServer],
+    make_worker: Callable[..., Process],
+    tmp_path: Path,
+) -> None:
+    web = make_web(redis_url, WORKER_TOKEN=WORKER_TOKEN)
+    gate, url = tmp_path / "gate", urlsplit(redis_url)
+    with TcpProxy(url.port or 0) as proxy:
+        addresses = [{"url": f"redis://127.0.0.1:{proxy.port}{url.path}"}, {"url": f"http://{web.address}"}]
+        environ = {"ORCHESTRATORS_CONFIG": json.dumps(addresses), "WORKER_TOKEN": WORKER_TOKEN}
+        worker = make_worker(**environ, WORKER_DRAIN_TIMEOUT="1")
+        worker.wait_for_log(f"registered with http://{web.address}")
+        with closing(Store.connect(redis_url)) as store:
+            office.give_in(3, {"gate": str(gate)}, secret=store.keyring.secret)
+        wait_until_begun(gate)
+
+        proxy.refuse()
+        worker.wait_for_log("1 of 1 tasks from the broker are now kept over HTTP")
+        gate.touch()
+
+        [delivery] = office.take(bp.plan.main_queue, 1)
+    assert delivery.tag.startswith(office.prefixes[3])
+    assert held(redis_url) == 0
+
+
+@pytest.mark.parametrize("address", ["redis", "http"], indirect=True)
+@pytest.mark.usefixtures("orchestrator")
+def test_a_worker_without_the_setting_does_the_tasks_of_jobs_of_all_shards(
+    address: str, redis_url: str, make_worker: Callable[..., Process], tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    make_worker(ORCHESTRATOR_URL=address, WORKER_TOKEN=WORKER_TOKEN, WORKER_ID="w-1", AVTOMATIKA_SHARDS="1")
+    with Client(redis_url, TOKEN) as api:
+        created = [api.send_task("work", {"by": number, "tell": 0.5})["job_id"] for number in range(24)]
+        results = [api.wait(job_id, timeout=60)["result"] for job_id in created]
+        running = [api.send_task("work", {"gate": f"{gate}-{number}"})["job_id"] for number in range(2)]
+        for number, job_id in enumerate(running):
+            wait_until_begun(tmp_path / f"gate-{number}")
+            api.cancel(job_id)
+        wait_until(lambda: not api.worker("w-1")["tasks"], 60, "its tasks are cancelled")
+
+    assert {job_id.partition("-")[0] for job_id in created} == {"g0", "g0_1", "g0_2", "g0_3"}
+    assert [result["by"] for result in results] == list(range(24))
