@@ -11,6 +11,8 @@ from celery import Celery
 app = Celery("celery_app", broker=os.environ["CELERY_BROKER"], backend=os.environ["CELERY_RESULTS"])
 app.conf.broker_transport = "avtomatika.transport:Transport"
 app.conf.broker_transport_options = {"lease_seconds": 2, "sweep_interval_seconds": 0.2}
+if "CELERY_SPREAD" in os.environ:
+    app.conf.broker_transport_options["spread"] = int(os.environ["CELERY_SPREAD"])
 app.conf.broker_connection_retry_on_startup = True
 app.conf.worker_prefetch_multiplier = int(os.environ.get("CELERY_PREFETCH", "1"))
 app.conf.worker_disable_prefetch = bool(os.environ.get("CELERY_DISABLE_PREFETCH"))

@@ -28,12 +28,15 @@ LIMIT_SECONDS = 20
 class Fleet:
     """A Celery application on one server, and its workers; *broker* is another address for its messages."""
 
-    def __init__(self, url: str, folder: Path, stack: ExitStack, *, broker: str | None = None) -> None:
+    def __init__(
+        self, url: str, folder: Path, stack: ExitStack, *, broker: str | None = None, spread: int | None = None
+    ) -> None:
         self.redis = stack.enter_context(redis.Redis.from_url(url, decode_responses=True))
         self.env = {
             "CELERY_BROKER": broker or url,
             "CELERY_RESULTS": url if IS_CLUSTER else url.removesuffix("0") + "1",
             "PYTHONPATH": str(HERE),
+            **({"CELERY_SPREAD": f"{spread}"} if spread else {}),
         }
         self.place = folder / "notes"
         self.tasks = _load(self.env)
@@ -107,10 +110,13 @@ def test_a_worker_runs_tasks_chains_groups_and_chords(fleet: Fleet, pool: str) -
 
 
 @pytest.mark.skipif(IS_CLUSTER, reason="Celery's result backend keeps a chord in several slots")
-def test_a_chord_runs_on_a_cluster(redis_url: str, make_server: Callable[..., Any], tmp_path: Path) -> None:
+@pytest.mark.parametrize("spread", [None, 16])
+def test_a_chord_runs_on_a_cluster(
+    redis_url: str, make_server: Callable[..., Any], tmp_path: Path, spread: int | None
+) -> None:
     cluster = Cluster(make_server, primaries=3)
     with ExitStack() as stack:
-        fleet = Fleet(redis_url, tmp_path, stack, broker=cluster.kombu_url)
+        fleet = Fleet(redis_url, tmp_path, stack, broker=cluster.kombu_url, spread=spread)
         fleet.start("threads", concurrency=2)
         add, late, total = fleet.tasks.add, fleet.tasks.late, fleet.tasks.total
 

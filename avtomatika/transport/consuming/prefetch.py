@@ -23,8 +23,9 @@ class PrefetchBuffer:
     def __init__(
         self, channel: Any, server: RedisClient, readers: Sequence[Reader], rejecter: Rejecter, *, max_deliveries: int
     ) -> None:
-        #: The one that was asked last is the last.
-        self.readers = list(readers)
+        self._all_readers = list(readers)
+        #: Those of shards with queues; the one that was asked last is the last.
+        self.readers = self._all_readers
         self.ready: deque[DeliveredMessage] = deque()
         self._channel = channel
         self._server = server
@@ -41,9 +42,11 @@ class PrefetchBuffer:
     def subscribe(self, queues: Iterable[str], *, no_ack: Iterable[str] = ()) -> None:
         """Read *queues* from now on."""
         self._no_ack = frozenset(no_ack)
-        names = list(queues)
-        for reader in self.readers:
-            reader.subscribe(names)
+        names, router = list(queues), self._channel.router
+        own = {each: [name for name in names if each.router in router.places(name)] for each in self._all_readers}
+        for reader, some in own.items():
+            reader.subscribe(some)
+        self.readers = [reader for reader, some in own.items() if some] or self._all_readers
 
     def fill(self, credit: int) -> None:
         """Take up to *credit* messages and send pending acknowledgements."""

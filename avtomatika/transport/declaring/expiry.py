@@ -60,17 +60,19 @@ class Expiry:
     def __init__(self, server: RedisClient, topology: Topology, router: Router, options: Options) -> None:
         self._server = server
         self._topology = topology
+        self._router = router
         self._shards = [each.keys for each in router.shards]
         self._lease_ms = round(options.lease_seconds * 1000)
 
     def set_limits(self, limits: Mapping[str, Limits]) -> None:
         """Set the *limits* of queues by name; the last declaration wins."""
-        keys_of = [[keys.queues, keys.bell, keys.limits, keys.expiring, keys.flow_limits] for keys in self._shards]
         calls: list[Call] = []
         for queue, each in limits.items():
             ttl, expires = ("" if ms is None else ms for ms in (each.message_ttl_ms, each.expires_ms))
             flags = (int(each.expires_unused), int(each.only_if_empty), int(each.is_fair))
-            calls += [Call(SET_LIMITS, keys, [queue, ttl, expires, *flags]) for keys in keys_of]
+            for names in [router.keys for router in self._router.places(queue)]:
+                keys = [names.queues, names.bell, names.limits, names.expiring, names.flow_limits]
+                calls.append(Call(SET_LIMITS, keys, [queue, ttl, expires, *flags]))
         if calls:
             self._server.run_each(calls)
 

@@ -46,10 +46,7 @@ class Topology:
         for exchange, kind in exchanges.items():
             if kind not in EXCHANGE_TYPES:
                 raise ChannelError(f"COMMAND_INVALID: exchange {exchange!r} cannot be of type {kind!r}")
-        wanted: dict[str, list[str]] = {}
-        for queue, exchange, routing_key in bindings:
-            wanted.setdefault(exchange, []).append(_field(queue, routing_key))
-        missing = self._missing(exchanges, list(dict.fromkeys(queues)), wanted)
+        missing = self._missing(exchanges, list(dict.fromkeys(queues)), list(bindings))
         if calls := [
             _declare_call(keys, *lacks) for keys, lacks in zip(self._shards, missing, strict=True) if any(lacks)
         ]:
@@ -61,19 +58,25 @@ class Topology:
 
     def lacks(self, exchanges: Mapping[str, str], queues: list[str]) -> bool:
         """Return whether any of *exchanges* or *queues* does not exist."""
-        return any(map(any, self._missing(dict(exchanges), queues, {})))
+        return any(map(any, self._missing(dict(exchanges), queues, [])))
 
-    def _missing(self, exchanges: dict[str, str], queues: list[str], wanted: dict[str, list[str]]) -> list[_Entities]:
+    def _missing(self, exchanges: dict[str, str], queues: list[str], bindings: Sequence[Binding]) -> list[_Entities]:
         """Return for each shard what is not declared."""
         commands: list[tuple[Argument, ...]] = []
-        for keys in self._shards:
-            commands += [("HMGET", keys.exchanges, *exchanges, ""), ("HMGET", keys.queues, *queues, "")]
+        shards: list[tuple[list[str], dict[str, list[str]]]] = []
+        for router in self._router.shards:
+            keys, own = router.keys, [name for name in queues if router in self._router.places(name)]
+            wanted: dict[str, list[str]] = {}
+            for queue, exchange, routing_key in bindings:
+                if router in self._router.places(queue):
+                    wanted.setdefault(exchange, []).append(_field(queue, routing_key))
+            commands += [("HMGET", keys.exchanges, *exchanges, ""), ("HMGET", keys.queues, *own, "")]
             commands += [("HMGET", keys.bindings(exchange), *fields) for exchange, fields in wanted.items()]
-        answers = self._server.execute_all(commands)
-        size = len(answers) // len(self._shards)
+            shards.append((own, wanted))
+        answers = iter(self._server.execute_all(commands))
         found: list[_Entities] = []
-        for first in range(0, len(answers), size):
-            types, traits, *bound = answers[first : first + size]
+        for own, wanted in shards:
+            types, traits, *bound = islice(answers, 2 + len(wanted))
             rows = zip(exchanges.items(), types, strict=False)
             others = {name: kind for (name, kind), known in rows if known != kind.encode()}
             unbound = {
@@ -81,9 +84,7 @@ class Topology:
                 for (exchange, fields), there in zip(wanted.items(), bound, strict=True)
                 if (new := [field for field, value in zip(fields, there, strict=True) if value is None])
             }
-            found.append(
-                (others, [name for name, known in zip(queues, traits, strict=False) if known is None], unbound)
-            )
+            found.append((others, [name for name, known in zip(own, traits, strict=False) if known is None], unbound))
         return found
 
     def bind_fanout(self, queue: str, exchange: str, *, is_new: bool = False) -> None:
@@ -91,14 +92,15 @@ class Topology:
 
         A queue that is already bound keeps its position unless it *is_new*.
         """
-        answers = self._server.pipeline([("XINFO", "STREAM", keys.fanout(exchange)) for keys in self._shards])
+        shards = [router.keys for router in self._router.places(queue)]
+        answers = self._server.pipeline([("XINFO", "STREAM", keys.fanout(exchange)) for keys in shards])
         places = []
         for answer in answers:
             facts: dict[bytes, Any] = {} if isinstance(answer, ResponseError) else as_dict(answer)
             places.append(f"{facts.get(b'last-generated-id', b'0-0').decode()}/{facts.get(b'entries-added', 0)}")
-        word, shards = "HSET" if is_new else "HSETNX", zip(self._shards, places, strict=True)
-        self._server.execute_all([(word, keys.listens(queue), exchange, place) for keys, place in shards])
-        self._server.run_each([Call(ADD_TRAIT, [keys.queues, keys.bell], [queue, "f"]) for keys in self._shards])
+        word, pairs = "HSET" if is_new else "HSETNX", zip(shards, places, strict=True)
+        self._server.execute_all([(word, keys.listens(queue), exchange, place) for keys, place in pairs])
+        self._server.run_each([Call(ADD_TRAIT, [keys.queues, keys.bell], [queue, "f"]) for keys in shards])
 
     def type_of(self, exchange: str) -> str | None:
         """Return the type of *exchange*, or None if it is not declared."""
@@ -106,7 +108,7 @@ class Topology:
         return kind.decode() if kind else None
 
     def has_queue(self, queue: str) -> bool:
-        return bool(self._server.execute(("HEXISTS", self._home.queues, queue)))
+        return bool(self._server.execute(("HEXISTS", self._router.places(queue)[0].keys.queues, queue)))
 
     def queues(self) -> list[str]:
         """Return the names of all queues."""
@@ -194,7 +196,8 @@ class Topology:
 
         Returns 1, 0 if the queue does not exist, -1 if it cannot be paused since it reads a fanout exchange.
         """
-        keys_of = [[keys.queues, keys.bell, keys.limits] for keys in self._shards]
+        shards = [router.keys for router in self._router.places(queue)]
+        keys_of = [[keys.queues, keys.bell, keys.limits] for keys in shards]
         return min(int(each) for each in self._server.run_each([Call(PAUSE, keys, [queue, by]) for keys in keys_of]))
 
     def size(self, queue: str) -> int:

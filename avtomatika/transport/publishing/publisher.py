@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from redis.exceptions import ResponseError
 
 from avtomatika.transport import envelope
-from avtomatika.transport.connection.redis_client import RedisClient
+from avtomatika.transport.connection.redis_client import RedisClient, none_refused
 from avtomatika.transport.envelope import Outgoing
 from avtomatika.transport.errors import MessageTooLargeError
 from avtomatika.transport.keys import parse_tag, prefix_of
@@ -76,6 +76,9 @@ class Publisher:
     def publish(self, message: EncodedMessage) -> None:
         """Publish one message. Raises NoRouteError, MessageTooLargeError and the server's errors."""
         self._check_size(message.payload)
+        if self._router.is_spread:
+            self.publish_all([message])
+            return
         for _ in self._router.attempts():
             route = self._router.route(message.exchange, message.routing_key)
             if message.delay_ms > 0 or len(route.queues) != 1:
@@ -93,10 +96,14 @@ class Publisher:
         return Call(PUBLISH, keys, [queue, message.priority, message.payload, message.group, ttl, route.version])
 
     def publish_all(self, messages: Sequence[EncodedMessage]) -> None:
-        """Publish all of *messages*, or raise, as :meth:`publish` does, and publish none."""
-        [answer] = self.settle([Settlement(messages, ())])
-        if isinstance(answer, ResponseError):
-            raise answer
+        """Publish all of *messages*, or raise, as :meth:`publish` does, and publish none; if queues are spread, of each
+        slot."""
+        parts: dict[str, list[EncodedMessage]] = {}
+        for each in messages if self._router.is_spread else ():
+            for router in self._router.targets(each.exchange, each.routing_key):
+                prefix = router.keys.prefix
+                parts.setdefault(prefix, []).append(each._replace(shard=prefix))
+        none_refused(self.settle([Settlement(part, ()) for part in parts.values() or [messages]]))
 
     def settle(
         self, settlements: Sequence[Settlement], *, on_sent: Callable[[], object] | None = None

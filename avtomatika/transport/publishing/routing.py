@@ -3,7 +3,10 @@
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
+from itertools import chain
 from secrets import token_hex
+from time import monotonic
 from types import MappingProxyType
 from typing import Any
 
@@ -18,6 +21,8 @@ from avtomatika.transport.scripts import ADD_TRAIT, TAKE_TURNS, Call
 _MAX_ATTEMPTS = 10
 #: Maximum number of cached routes: topic exchanges have an unlimited number of routing keys.
 _CACHE_SIZE = 10_000
+#: How long a queue that is bound in another slot may be missed by publishers, if queues are spread.
+_SPREAD_SECONDS = 1.0
 MAX_PRIORITY = 9
 _NO_HEADERS: Mapping[str, Any] = MappingProxyType({})
 
@@ -58,13 +63,17 @@ class Router:
     """Routes and streams under the server's first prefix of keys; *shards* have those of each prefix. Threads may
     share it."""
 
-    def __init__(self, server: RedisClient, *, consumer_name: str = "") -> None:
+    def __init__(self, server: RedisClient, *, consumer_name: str = "", is_spread: bool = False) -> None:
         self._server = server.at(server.prefix)
         self.keys = Keys(server.prefix)
         #: Holder of the deliveries that a script acknowledges.
         self.consumer_name = consumer_name
         prefixes = server.prefixes if len(server.prefixes) > 1 else ()
         self._shards = {each: Router(server.at(each), consumer_name=consumer_name) for each in prefixes}
+        #: Each queue is in one shard, by its name.
+        self.is_spread = is_spread
+        #: Exchange -> when its bindings in all shards are read again.
+        self._read_at: dict[str, float] = {}
         self._exchanges: dict[str, _Bindings] = {}
         self._routes: dict[tuple[str, str], Route] = {}
         self._streams: dict[tuple[str, int | str], str] = {}
@@ -79,6 +88,25 @@ class Router:
     def shards(self) -> Sequence["Router"]:
         """The routers of each shard; this one if there is only one."""
         return list(self._shards.values()) or [self]
+
+    def places(self, queue: str) -> Sequence["Router"]:
+        """Return the routers of the shards that have *queue*: all, or one if the queues are spread."""
+        if not self.is_spread:
+            return self.shards
+        return [max(self.shards, key=lambda each: blake2b(f"{each.keys.prefix}{queue}".encode()).digest())]
+
+    def targets(self, exchange: str, routing_key: str) -> Sequence["Router"]:
+        """Return the routers of the shards with queues for *routing_key*, if queues are spread. Raises NoRouteError."""
+        if not exchange:
+            return self.places(routing_key)
+        for due in (self._read_at.get(exchange, 0), 0):
+            if monotonic() >= due:
+                self._read(exchange, self.shards)
+                self._read_at[exchange] = monotonic() + _SPREAD_SECONDS
+            tables = [(each, each._exchanges[exchange]) for each in self.shards]
+            if found := [each for each, table in tables if table.is_fanout or table.lookup(routing_key)]:
+                return found
+        raise NoRouteError(exchange, routing_key)
 
     def of_tag(self, tag: str) -> "Router":
         """Return the router of the shard of a delivery tag."""
@@ -117,6 +145,7 @@ class Router:
 
     def forget_routes(self, exchange: str | None = None) -> None:
         """Reread the bindings of *exchange*, or of all exchanges, on next use."""
+        self._read_at.clear()
         for router in self._shards.values():
             router.forget_routes(exchange)
         if exchange is None:
@@ -198,18 +227,22 @@ class Router:
         if bindings is None or not (
             queues or bindings.is_fanout
         ):  # it may have been bound since the bindings were read
-            bindings = self._exchanges[exchange] = self._read(exchange)
+            self._read(exchange, [self])
+            bindings = self._exchanges[exchange]
             queues = bindings.lookup(routing_key)
         if not (queues or bindings.is_fanout):
             raise NoRouteError(exchange, routing_key)
         return Route(exchange, self.keys.bindings(exchange), bindings.version, queues, bindings.is_fanout)
 
-    def _read(self, exchange: str) -> _Bindings:
-        kind, fields = self._server.execute_all(
-            [("HGET", self.keys.exchanges, exchange), ("HGETALL", self.keys.bindings(exchange))]
-        )
-        table = read_table(fields)
-        return _Bindings(kind.decode() if kind else "direct", table.pop(VERSION, [""])[0], table)
+    def _read(self, exchange: str, shards: Sequence["Router"]) -> None:
+        """Read the bindings of *exchange* in *shards*."""
+        names = [each.keys for each in shards]
+        reads = [(("HGET", keys.exchanges, exchange), ("HGETALL", keys.bindings(exchange))) for keys in names]
+        answers = self._server.execute_all(list(chain(*reads)))
+        for router, kind, fields in zip(shards, answers[::2], answers[1::2], strict=True):
+            table = read_table(fields)
+            version = table.pop(VERSION, [""])[0]
+            router._exchanges[exchange] = _Bindings(kind.decode() if kind else "direct", version, table)
 
 
 def level_of(priority: object) -> int:
