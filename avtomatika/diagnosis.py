@@ -27,6 +27,7 @@ def server_findings(store: Store) -> Iterator[Finding]:
     proceed. Raises UnavailableError."""
     seen = store.overview.read()
     yield from chain(*map(check_server, seen.servers))
+    yield from _shards(*store.placement.counts(), len(seen.servers))
     secrets = {*store.keyring.fingerprints(), store.keyring.fingerprint}  # also a full server can be checked
     yield _secret(len(secrets), is_configured=store.keyring.is_configured)
     yield _clock(round(abs(time() * 1000 - seen.at_ms)))
@@ -37,6 +38,18 @@ def server_findings(store: Store) -> Iterator[Finding]:
             yield Finding("history", HealthState.OK, "ended jobs are archived before they are deleted")
         except HistoryUnavailableError as error:
             yield _archive_fault(str(error))
+
+
+def _shards(here: int, recorded: int, servers: int) -> Iterator[Finding]:
+    """Yield the finding about the number of shards of this host's settings, if there are several."""
+    if here < recorded:
+        text = f"AVTOMATIKA_SHARDS is {here}, but the installation has {recorded}: set it on all hosts"
+        yield Finding("shards", HealthState.FAULT, text)
+    elif here > recorded:
+        text = f"AVTOMATIKA_SHARDS is {here}, the installation has {recorded}: no orchestrator has started with it"
+        yield Finding("shards", HealthState.WARNING, text)
+    elif here > 1:
+        yield Finding("shards", HealthState.OK, f"{here}, on {count(servers, 'server')}")
 
 
 def _archive_fault(error: str) -> Finding:

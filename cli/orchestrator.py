@@ -3,7 +3,7 @@
 import gc
 import logging
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from functools import partial
 from threading import Event
 from time import monotonic
@@ -100,11 +100,14 @@ def chosen_shards(numbers: str | None, prefixes: Sequence[str]) -> Sequence[str]
     """Return the prefixes of the shards *numbers*, such as ``0-7,9``; SettingsError if one does not exist."""
     if numbers is None:
         return prefixes
-    try:
-        ends = [[int(number) for number in word.split("-")] for word in numbers.split(",")]
-        return [prefixes[number] for end in ends for number in range(end[0], end[-1] + 1)]
-    except (ValueError, IndexError):
-        raise SettingsError(f"--shards {numbers}: must be like 0-7,9, of 0-{len(prefixes) - 1}") from None
+    chosen = set[str]()
+    with suppress(ValueError, IndexError):
+        for word in numbers.split(","):
+            first, _, last = word.partition("-")
+            chosen |= {prefixes[number] for number in range(int(first), int(last or first) + 1)}
+        if chosen:
+            return sorted(chosen, key=prefixes.index)
+    raise SettingsError(f"--shards {numbers}: must be like 0-7,9, of 0-{len(prefixes) - 1}")
 
 
 def client_of(clients: Clients) -> Callable[[str], ClientInfo]:
@@ -195,6 +198,7 @@ def _attached(
         max_retries=settings.job_max_retries,
         notifies=settings.notify_webhook_url is not None,
     )
+    store.placement.record()
     clients, read_limits = Clients(**settings.client_tokens), limits_of_file(settings.limits_config)
     store.limits.read_files = lambda: (read_limits(), clients.weights)
     orchestrator = Orchestrator(

@@ -58,6 +58,11 @@ class Placement(ServerPart):
         self._earlier = [(count, since[later]) for later, count in pairwise(sorted(since, reverse=True))]
         self._is_recorded = True
 
+    def counts(self) -> tuple[int, int]:
+        """Return the number of shards of this process, and the recorded one."""
+        [recorded] = self._read([("HKEYS", self._keys.shard_counts())])
+        return len(self._names), max(map(int, recorded), default=1)
+
     def choices(self, text: str) -> list[Keys]:
         """Return the shard that *text* chooses, then others that it may have chosen with fewer shards."""
         now_ms = self._clock.now_ms()

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 
 import pytest
 
+from avtomatika.cli.orchestrator import chosen_shards
+from avtomatika.core.shards import shard_prefixes
 from avtomatika.core.signing import GroupSecret
+from avtomatika.errors import SettingsError
 from avtomatika.store import Store
 
 from ..support.cli import Done, Run
@@ -194,3 +198,27 @@ def test_check_reports_what_would_not_start(run: Run, project: Path, file: str, 
 
     assert done.code != 0
     assert done.stderr
+
+
+def test_another_number_of_shards_than_the_installation_has_is_a_fault(doctor: Doctor, redis_url: str) -> None:
+    with closing(Store.connect(redis_url, prefixes=shard_prefixes("g0", 4))) as store:
+        store.placement.record()
+    tokens = {"SECRET_KEY": "planted-secret", "WORKER_TOKEN": "planted-worker-token"}
+
+    states = {number: doctor(AVTOMATIKA_SHARDS=number, **tokens)[1]["shards"] for number in ("1", "4", "5")}
+
+    assert states == {"1": "fault", "4": "ok", "5": "warning"}
+
+
+@pytest.mark.parametrize(
+    ("numbers", "places"),
+    [(None, [0, 1, 2, 3]), ("2", [2]), ("3,0-1,1", [0, 1, 3]), ("1-4", None), ("3-1", None), ("x", None), ("", None)],
+)
+def test_an_orchestrator_serves_the_shards_that_it_is_given(numbers: str | None, places: list[int] | None) -> None:
+    prefixes = shard_prefixes("g0", 4)
+
+    if places is None:
+        with pytest.raises(SettingsError, match="must be like 0-7,9, of 0-3"):
+            chosen_shards(numbers, prefixes)
+    else:
+        assert list(chosen_shards(numbers, prefixes)) == [prefixes[place] for place in places]
