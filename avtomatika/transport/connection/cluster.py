@@ -40,7 +40,7 @@ class Cluster:
         #: Nodes that the cluster named: they may outlive the seeds.
         self._nodes: Sequence[Address] = ()
         #: Hash tag of our keys -> slot.
-        self._slots = {_tag(prefix): key_slot(prefix.encode()) for prefix in prefixes}
+        self.slots = {_tag(prefix): key_slot(prefix.encode()) for prefix in prefixes}
         #: Slot -> its owner, as far as known.
         self._owners: dict[int, Address] = {}
 
@@ -50,16 +50,9 @@ class Cluster:
         kwargs = self._settings | settings
         return Redis.from_pool(ConnectionPool(self._connection_class, host=host, port=port, **kwargs))
 
-    def find_tag(self, command: Sequence[object]) -> str:
-        """Return the hash tag of the first key in *command*; "" if there is none of ours."""
-        for word in command:
-            if isinstance(word, str) and word.startswith("{") and (tag := _tag(word)) in self._slots:
-                return tag
-        return ""
-
     def owner(self, prefix: str) -> Address:
         """Return the last known owner of keys with *prefix*, or ask. Raises ConnectionError if no node names one."""
-        slot = self._slots[_tag(prefix)]
+        slot = self.slots[_tag(prefix)]
         return self._owners.get(slot) or self._ask(slot)
 
     def forget(self, node: Address, refusal: ResponseError | None = None) -> None:
@@ -83,7 +76,7 @@ class Cluster:
             named = [(first, last, [_address(each, asked[0]) for each in nodes]) for first, last, *nodes in shares]
             known = dict.fromkeys(each for _, _, nodes in named for each in nodes)
             self._nodes = sorted(known, key=tried.__contains__)  # ask another next: this one may be cut off
-            wanted = set(self._slots.values())
+            wanted = set(self.slots.values())
             owners = {each: nodes[0] for first, last, nodes in named for each in wanted if first <= each <= last}
             if slot in owners:
                 self._owners = owners
@@ -99,15 +92,29 @@ class NodePools:
         self._cluster = cluster
         self._make_pool = make_pool
         self._pools: dict[Address, Pool] = {}
+        #: Hash tag of keys -> pool, as far as known.
+        self._known: dict[str, Pool] = {}
 
     def find(self, command: Sequence[object], prefix: str) -> Pool:
-        """Return the pool for *command*; if it has no key, that for the keys with *prefix*."""
-        node = self._cluster.owner(self._cluster.find_tag(command) or prefix)
-        pool = self._pools.get(node)
-        if pool is None:
-            made = self._make_pool(self._cluster.connect(node), on_failure=partial(self._cluster.forget, node))
-            pool = self._pools.setdefault(node, made)
+        """Return the pool for *command*, by its first key; if it has none of ours, that for the keys with *prefix*."""
+        for word in command:
+            if isinstance(word, str) and word[:1] == "{":
+                tag = word[: word.find("}") + 1]
+                if tag in self._cluster.slots:
+                    return self._known.get(tag) or self._open(tag)
+        return self._known.get(_tag(prefix)) or self._open(_tag(prefix))
+
+    def _open(self, tag: str) -> Pool:
+        node = self._cluster.owner(tag)
+        if node not in self._pools:
+            pool = self._make_pool(self._cluster.connect(node), on_failure=partial(self._forget, node))
+            self._pools.setdefault(node, pool)
+        pool = self._known[tag] = self._pools[node]
         return pool
+
+    def _forget(self, node: Address, refusal: ResponseError | None) -> None:
+        self._cluster.forget(node, refusal)
+        self._known.clear()
 
     def split(self, commands: Sequence[Sequence[object]], prefix: str) -> dict[Pool, list[int]]:
         """Return the places of *commands* by their pools. The order of pools is the same for all callers, so that they
@@ -115,7 +122,7 @@ class NodePools:
         places: dict[Pool, list[int]] = {}
         for place, command in enumerate(commands):
             places.setdefault(self.find(command, prefix), []).append(place)
-        return dict(sorted(places.items(), key=lambda part: id(part[0])))
+        return places if len(places) == 1 else dict(sorted(places.items(), key=lambda part: id(part[0])))
 
     @property
     def open(self) -> int:

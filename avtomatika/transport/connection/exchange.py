@@ -22,8 +22,25 @@ _UNBLOCKED = ("UNBLOCKED", "Script attempted to access a non local key")
 _PIECE_BYTES = 64 * 1024
 
 
-def exchange(parts: Sequence[Part], on_sent: Callable[[], object] | None = None) -> list[list[Any]]:
-    """Return the raw replies of each server, or its errors. All commands are sent before any reply is read.
+def exchange(
+    pool: Pool, commands: Sequence[Sequence[Argument]], on_sent: Callable[[], object] | None = None
+) -> list[Any]:
+    """Return the raw replies to *commands*, or the server's errors. Raises ConnectionError."""
+    connection = pool.acquire()
+    try:
+        connection.send_packed_command(_packed(commands))
+        if on_sent is not None:
+            on_sent()
+        answers, refusals = _read(connection, len(commands))
+    except BaseException:
+        pool.fail(connection)
+        raise
+    release(pool, connection, refusals)
+    return answers
+
+
+def exchange_all(parts: Sequence[Part], on_sent: Callable[[], object] | None = None) -> list[list[Any]]:
+    """The same with several servers. All commands are sent before any reply is read.
 
     Raises ConnectionError if any server fails; others may have run their commands.
     """
@@ -40,20 +57,13 @@ def exchange(parts: Sequence[Part], on_sent: Callable[[], object] | None = None)
 
 
 def _steps(pool: Pool, commands: Sequence[Sequence[Argument]]) -> Generator[Any, None, None]:
-    """Open a connection, then send *commands*, then read and yield each raw reply or the server's error."""
+    """Open a connection, then send *commands*, then yield the replies."""
     connection = pool.acquire()
-    refusals: list[ResponseError] = []
-    answers: list[Any] = []
     try:
         yield
         connection.send_packed_command(_packed(commands))
         yield
-        for _ in commands:
-            try:
-                answers.append(connection.read_response())
-            except ResponseError as error:
-                answers.append(error)
-                refusals.append(error)
+        answers, refusals = _read(connection, len(commands))
     except GeneratorExit:  # another server failed
         pool.discard(connection)
         raise
@@ -62,6 +72,18 @@ def _steps(pool: Pool, commands: Sequence[Sequence[Argument]]) -> Generator[Any,
         raise
     release(pool, connection, refusals)
     yield answers
+
+
+def _read(connection: Any, count: int) -> tuple[list[Any], list[ResponseError]]:
+    answers: list[Any] = []
+    refusals: list[ResponseError] = []
+    for _ in range(count):
+        try:
+            answers.append(connection.read_response())
+        except ResponseError as error:
+            answers.append(error)
+            refusals.append(error)
+    return answers, refusals
 
 
 def release(pool: Pool, connection: Any, refusals: Sequence[ResponseError]) -> None:

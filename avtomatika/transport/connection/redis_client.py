@@ -19,7 +19,7 @@ from avtomatika.transport.scripts import Argument, Call
 from .addresses import split_parameters
 from .cluster import Cluster, NodePools
 from .connect import find_server
-from .exchange import Part, exchange, pack, release
+from .exchange import exchange, exchange_all, pack, release
 from .pool import MAX_CONNECTIONS, Pool
 
 T = TypeVar("T")
@@ -185,27 +185,22 @@ class RedisClient:
         """
         if not commands:
             return []
-        if isinstance(self._pools, Pool):
-            return self._exchange([(self._pools, commands)], on_sent, wait_replicas)[0]
-        places = self._pools.split(commands, self.prefix)
-        parts = [(pool, [commands[place] for place in some]) for pool, some in places.items()]
-        answers: list[Any] = [None] * len(commands)
-        for some, found in zip(places.values(), self._exchange(parts, on_sent, wait_replicas), strict=True):
-            for place, answer in zip(some, found, strict=True):
-                answers[place] = answer
-        return answers
-
-    def _exchange(
-        self, parts: Sequence[Part], on_sent: Callable[[], object] | None, wait_replicas: int
-    ) -> list[list[Any]]:
-        """Exchange *parts*; raise ConnectionError unless *wait_replicas* confirm."""
         waits = [("WAIT", wait_replicas, _WAIT_MS)] if wait_replicas else ()
-        replies = exchange([(pool, [*some, *waits]) for pool, some in parts] if waits else parts, on_sent)
-        if waits:
-            confirmed = min(none_refused([answers.pop() for answers in replies]))
-            if confirmed < wait_replicas:
-                raise ConnectionError(f"{confirmed} of {wait_replicas} replicas confirmed what was written")
-        return replies
+        answers: list[Any]
+        if isinstance(self._pools, Pool):
+            answers = exchange(self._pools, [*commands, *waits] if waits else commands, on_sent)
+            confirmed = [answers.pop()] if waits else []
+        else:
+            places = self._pools.split(commands, self.prefix)
+            parts = [(pool, [*[commands[place] for place in some], *waits]) for pool, some in places.items()]
+            found = exchange_all(parts, on_sent)
+            answers = [None] * len(commands)
+            confirmed = [each.pop() for each in found] if waits else []
+            for place, answer in zip(chain(*places.values()), chain(*found), strict=True):
+                answers[place] = answer
+        if waits and (least := min(none_refused(confirmed))) < wait_replicas:
+            raise ConnectionError(f"{least} of {wait_replicas} replicas confirmed what was written")
+        return answers
 
     def read_together(self, *readings: Reading[T]) -> list[T]:
         """Return the values of *readings*. Each round trip sends the next commands of all of them."""
