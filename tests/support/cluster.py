@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 import redis
 from redis.crc import REDIS_CLUSTER_HASH_SLOTS, key_slot
 
@@ -89,6 +90,26 @@ class Cluster:
                 old.execute_command("MIGRATE", "127.0.0.1", target.port, "", 0, 5000, "KEYS", *keys)
             for client in (new, old):
                 client.execute_command("CLUSTER SETSLOT", slot, "NODE", new_id)
+
+    def migrate_at_once(self, prefix: str, target: OwnServer) -> None:
+        """Move the slot of *prefix* to *target* with all its keys. Skips the test if the server cannot do so."""
+        slot = key_slot(prefix.encode())
+        with redis.Redis.from_url(self.owner_of(prefix).url) as old, redis.Redis.from_url(target.url) as new:
+            move = ("SLOTSRANGE", slot, slot, "NODE", new.execute_command("CLUSTER MYID"))
+            try:
+                old.execute_command("CLUSTER MIGRATESLOTS", *move)
+            except redis.ResponseError as error:
+                if "unknown" not in str(error).lower():
+                    raise
+                pytest.skip("the server does not move slots at once")
+            wait_until(lambda: _ended(old), 30, "the slot is at its new owner")
+            assert _ended(old) == b"success"
+
+
+def _ended(client: redis.Redis) -> bytes:
+    """Return how the last move of a slot ended; b"" while it runs."""
+    state = bytes(client.execute_command("CLUSTER GETSLOTMIGRATIONS")[0][b"state"])
+    return state if state in (b"success", b"failed", b"cancelled") else b""
 
 
 def _nodes(client: redis.Redis) -> list[str]:

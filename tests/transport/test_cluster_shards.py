@@ -124,11 +124,14 @@ def test_an_event_loop_gets_messages_of_each_shard(channel: Channel, bench: Benc
     hub.close()
 
 
-def test_waiting_goes_on_while_slots_move(channel: Channel, bench: Bench, cluster: Cluster) -> None:
+@pytest.mark.parametrize("move", [Cluster.migrate, Cluster.migrate_at_once])
+def test_waiting_goes_on_while_slots_move(
+    channel: Channel, bench: Bench, cluster: Cluster, move: Callable[[Cluster, str, Any], None]
+) -> None:
     reading = bench.read(**OPTIONS)
     reading.drain(0.2)
     for prefix in PREFIXES[:3]:
-        cluster.migrate(prefix, cluster.other_primary(prefix))
+        move(cluster, prefix, cluster.other_primary(prefix))
     assert receive(reading, 0) == []
 
     def publish_all() -> None:
