@@ -1,5 +1,7 @@
 """The servers of one client: which one receives a request, and which one next if it is unavailable."""
 
+import re
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -18,6 +20,7 @@ from .steps import Request, Steps
 
 #: An unavailable server receives requests again after this time.
 _RECOVERY_SECONDS = 5.0
+_ULID = re.compile("-[0-9A-Z]{26}")
 _NO_SERVER = (
     "no API and no server found. Set AVTOMATIKA_URL and CLIENT_TOKEN (or --url and --token) to use the HTTP API, "
     "REDIS_URL to use the server directly, or start one here with:  avtomatika up"
@@ -49,7 +52,7 @@ class Endpoints:
         self._mode = Mode(mode)
         self._credits = dict.fromkeys(self._all, 0)
         self._unavailable_until: dict[Endpoint, float] = {}
-        self._groups: dict[Endpoint, str] = {}
+        self._shards = defaultdict[Endpoint, set[str]](set)
         self._lock = Lock()
 
     @classmethod
@@ -101,7 +104,7 @@ class Endpoints:
                 if not _is_repeatable(request, error):
                     raise
             except NotFoundError as error:
-                if request.job_id is None or self._groups.get(endpoint) == _group(request.job_id):
+                if request.job_id is None or _shard(request.job_id) in self._shards[endpoint]:
                     raise
                 missing = error
             else:
@@ -114,10 +117,10 @@ class Endpoints:
         if len(self._all) == 1:
             return self._all
         now = monotonic()
-        group = None if request.job_id is None else _group(request.job_id)
+        shard = None if request.job_id is None else _shard(request.job_id)
         is_ready = {each: self._unavailable_until.get(each, 0.0) <= now for each in self._all}
         order = sorted(
-            self._all, key=lambda each: (not is_ready[each], group is not None and self._groups.get(each) != group)
+            self._all, key=lambda each: (not is_ready[each], shard is not None and shard not in self._shards[each])
         )
         if self._mode is Mode.ROUND_ROBIN and request.is_creation:
             chosen = self._next_by_weight([each for each in order if is_ready[each]] or order)
@@ -138,7 +141,7 @@ class Endpoints:
         created = response.headers.get("Location", "").rpartition("/")[2] if request.is_creation else ""
         job_id = request.job_id or created
         if job_id:
-            self._groups[endpoint] = _group(job_id)
+            self._shards[endpoint].add(_shard(job_id))
 
 
 def _is_repeatable(request: Request, error: UnavailableError) -> bool:
@@ -146,9 +149,9 @@ def _is_repeatable(request: Request, error: UnavailableError) -> bool:
     return request.method == "GET" or "Idempotency-Key" in request.headers or isinstance(error, UnreachedError)
 
 
-def _group(job_id: str) -> str:
-    """Return the group of orchestrators that runs a job: its id is the group and a ULID."""
-    return job_id.rpartition("-")[0]
+def _shard(job_id: str) -> str:
+    """Return the group of orchestrators that runs a job, or its shard: its id begins with that and a ULID."""
+    return _ULID.split(job_id)[0]
 
 
 def local_url() -> str:

@@ -35,6 +35,7 @@ from avtomatika.errors import (
 from avtomatika.loading import load_blueprints
 from avtomatika.schemas import wire
 from avtomatika.store import Store
+from tests.support.http_proxy import HttpProxy, busy
 from tests.support.object_storage import ObjectStorage
 from tests.support.orchestrators import Stage
 from tests.support.servers import OwnServer
@@ -257,6 +258,21 @@ def test_failover_between_a_broker_and_http(own_server: OwnServer, url: str, mon
         assert [job_id.split("-")[0] for job_id in (first, second, third)] == ["g1", "g0", "g1"]
         assert listed == [second]
         assert [client.job(job_id)["id"] for job_id in (first, second)] == [first, second]
+
+
+def test_a_client_remembers_which_server_has_each_shard(
+    own_server: OwnServer, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AVTOMATIKA_GROUP", "g1")
+    monkeypatch.setenv("AVTOMATIKA_SHARDS", "2")
+    with HttpProxy(url) as proxy, Client([proxy.url, own_server.url], "token-of-alice-in-tests") as client:
+        asked = proxy.fail("GET", busy, 0)
+        with Client(own_server.url, "token-of-alice-in-tests") as other:
+            created = [other.send_task("add")["job_id"] for _ in range(20)]
+        found = [client.job(job_id)["id"] for job_id in created * 2]
+
+    assert {job_id.partition("-")[0] for job_id in created} == {"g1", "g1_1"}
+    assert (found, asked.seen) == (created * 2, 2)
 
 
 def test_an_unreachable_broker_is_named_without_its_password(own_server: OwnServer) -> None:
