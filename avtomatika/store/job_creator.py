@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from avtomatika import tracing
 from avtomatika.core.job import Job
+from avtomatika.core.job_request import ON_CONFLICT
 from avtomatika.core.step import Step
 from avtomatika.errors import AvtomatikaError, InvalidRequestError, NoRouteError, UnavailableError
 from avtomatika.transport import Command, Reading, none_refused, together
@@ -44,7 +45,7 @@ class _Part:
     """The jobs of a batch that one script creates, in one shard: those at *places*, which get *ids*.
 
     *reserved* is the idempotency key, in another shard, that holds the *ids*; *counted* are the jobs of the month if
-    the quota, which is counted at the home, does not suffice.
+    the quota, which is counted at the home, does not suffice for *most* new jobs.
     """
 
     news: Sequence[NewJob]
@@ -53,6 +54,7 @@ class _Part:
     ids: list[str] = field(default_factory=list)
     reserved: str = ""
     was_reserved: bool = False
+    most: int = 0
     counted: int | None = None
     steps: Sequence[Step] = ()
 
@@ -129,7 +131,9 @@ class JobCreator(JobWriter):
 
     def _creation(self, part: _Part) -> Call:
         part.steps = first_steps(part.news, part.ids, task_retries=self._max_retries)
-        quota = part.quota if part.quota is None or part.counted is None else replace(part.quota, limit=0)
+        quota = part.quota
+        if quota is not None and part.counted is not None:  # nothing may be created, but what exists is returned
+            quota = replace(quota, limit=0)
         return create_call(
             part.news,
             part.steps,
@@ -185,7 +189,7 @@ class JobCreator(JobWriter):
                 part.ids = [known.ids[place] for place in part.places]
         is_counted, count = 1, None
         if whole.quota is not None:
-            [(is_counted, count)] = none_refused((yield [self._quota_call(first.client, whole.quota, len(news))]))
+            [(is_counted, count)] = none_refused((yield [self._quota_call(first.client, whole.quota, whole.most)]))
         for part in parts:
             part.reserved, part.was_reserved = key, held is not None
             part.quota, part.counted = (None, None) if is_counted else (whole.quota, count)
@@ -194,11 +198,14 @@ class JobCreator(JobWriter):
     def _groups(self, whole: _Part) -> list[tuple[Sequence[int], Job | None]]:
         """Return the places of the jobs of a batch with the same unique key, and one of these jobs; None without."""
         if all(new.unique_key is None and new.plan.unique_key is None for new in whole.news):
+            whole.most = len(whole.places)
             return [(whole.places, None)]
         jobs = [step.job for step in first_steps(whole.news, whole.ids, task_retries=self._max_retries)]
         places = defaultdict[str, list[int]](list)
         for place, job in enumerate(jobs):
-            places["" if job.unique_key is None else self._keys.unique_of(job)].append(place)
+            line = places["" if job.unique_key is None else self._keys.unique_of(job)]
+            whole.most += not line or job.on_conflict != ON_CONFLICT[0]  # else an earlier one is returned
+            line.append(place)
         return [(found, jobs[found[0]] if line else None) for line, found in places.items()]
 
     def _read_shard(self, new: NewJob, unique: Job | None, home: Keys | None) -> Reading[Keys]:
@@ -226,18 +233,18 @@ class JobCreator(JobWriter):
         if not outcomes or any(isinstance(result, UnavailableError) for _, result in outcomes):
             return  # jobs may have been created
         part, jobs = outcomes[0][0], list(chain(*made))
-        unused = len(whole.news) - sum(not job.existing for job in jobs)
+        unused = whole.most - sum(not job.existing for job in jobs)
         if whole.quota is not None and part.counted is None and unused:
             yield self._quota_call(whole.news[0].client, whole.quota, -unused)
         if not part.reserved:
             return
-        ids = _by_place((each.places, each.ids) for each, _ in outcomes)
-        result = _joined(outcomes)
+        ids, result = _by_place((each.places, each.ids) for each, _ in outcomes), _joined(outcomes)
+        used = [] if isinstance(result, AvtomatikaError) else [job.job_id for job in result]
         if not made:
             yield "EXPIRE", part.reserved, _FAILED_SECONDS
-        elif not isinstance(result, AvtomatikaError) and [job.job_id for job in result] != ids:
-            used = " ".join(job.job_id for job in result)
-            yield "SET", part.reserved, f"{body_hash(whole.news)} {used}", "EX", _EXISTING_SECONDS
+        elif used and (used != ids or len(outcomes) > 1):  # some may be deleted long before the others
+            expiry = () if used == ids else ("EX", _EXISTING_SECONDS)
+            yield "SET", part.reserved, f"{body_hash(whole.news)} {' '.join(used)}", *expiry
         elif part.was_reserved:
             yield "PERSIST", part.reserved
 

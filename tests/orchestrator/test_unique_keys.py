@@ -224,7 +224,7 @@ def test_one_that_ended_without_leaving_is_removed(house: Stage) -> None:
     """As after a failover to a replica that had lost the last writes."""
     first, second = create(house, "queue").job_id, create(house, "queue").job_id
     working(house, first)
-    house.store._server.execute(("DEL", house.store._keys.job(first)))
+    house.store._server.execute(("DEL", house.store._keys.of(first).job(first)))
 
     third = create(house, "queue").job_id
 

@@ -106,7 +106,7 @@ for number, new in ipairs(news) do
 end
 if is_again then return {'EXISTS', table.concat(ids, ' ')} end
 
-if ARGV[2] ~= '' then
+if ARGV[2] ~= '' and created_count > 0 then
   local created = tonumber(redis.call('GET', KEYS[2]) or 0)
   if created + created_count > tonumber(ARGV[2]) then return {'QUOTA', tostring(created)} end
   redis.call('INCRBY', KEYS[2], created_count)
