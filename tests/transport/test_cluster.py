@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import ssl
 import threading
 from collections import Counter
@@ -166,6 +168,27 @@ def test_confirmed_writes_survive_the_death_of_an_owner(make_server: Callable[..
     assert min(int(client.execute(("GET", f"{prefix}n"))) for prefix in PREFIXES) >= 1
     victim.start()
     wait_until(lambda: min(run(), default=0) >= 2, 60, "the old owner is a replica")
+    client.close()
+
+
+def test_an_owner_that_hangs_is_replaced(make_server: Callable[..., Any]) -> None:
+    cluster = Cluster(make_server, primaries=3, has_replicas=True)
+    client = RedisClient.connect(cluster.url, prefixes=PREFIXES, socket_timeout=1.0, socket_connect_timeout=1.0)
+    client.execute_all([("SET", f"{prefix}n", 0) for prefix in PREFIXES])
+    pid = cluster.owner_of(PREFIX).pid
+
+    def is_served() -> bool:
+        try:
+            return client.execute_all([("SET", f"{prefix}n", 1) for prefix in PREFIXES]) == [b"OK"] * 16
+        except (redis.ConnectionError, redis.TimeoutError):
+            return False
+
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        assert not is_served()
+        wait_until(is_served, 60, "its replica is found")
+    finally:
+        os.kill(pid, signal.SIGCONT)
     client.close()
 
 
