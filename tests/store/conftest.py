@@ -15,10 +15,14 @@ from avtomatika.core.blueprint.action_types import DispatchTask, End
 from avtomatika.core.events import Event, Result, Start
 from avtomatika.core.job import Job
 from avtomatika.core.machine import decisions, machine
+from avtomatika.core.shards import shard_prefixes
 from avtomatika.core.step import Step
 from avtomatika.schemas import wire
 from avtomatika.store import Cause, Commit, CommitReply, NewJob, Store, Sweeper
-from avtomatika.transport import RedisClient, connect
+from avtomatika.store.keys import Keys
+from avtomatika.transport import Outgoing, RedisClient, Router, connect
+
+from ..support.orchestrators import SHARDS
 
 bp = Blueprint(name="video", api_endpoint="jobs/video")
 
@@ -65,6 +69,14 @@ class House:
                 return taken
         raise AssertionError(f"{len(taken)} of {count} deliveries came")
 
+    def keys(self, job_id: str) -> Keys:
+        """The keys of the shard of a job."""
+        return self.store._keys.of(job_id)
+
+    def router(self, job_id: str) -> Router:
+        """The router of the shard of a job."""
+        return self.intake.channel.router.of(self.keys(job_id).prefix)
+
     def settle(self, commit: Commit) -> CommitReply:
         [reply] = self.store.commit([commit])
         return reply
@@ -83,14 +95,8 @@ class House:
 
     def send(self, event: Event, outcome: str = "success") -> Delivery:
         """Have *event* come by the key of the start state's outcome."""
-        with self.connection.Producer() as producer:
-            producer.publish(
-                wire.dump_event(event),
-                exchange="avt.steps",
-                routing_key=bp.plan.key("start", outcome),
-                content_type="application/json",
-                content_encoding="utf-8",
-            )
+        key, shard = bp.plan.key("start", outcome), self.keys(event.job_id).prefix
+        self.intake.channel.settle([Outgoing("avt.steps", key, wire.dump_event(event), shard=shard)], ())
         [delivery] = self.take()
         return delivery
 
@@ -120,9 +126,19 @@ def result_of(job: Job, **fields: Any) -> Result:
     return Result(job.id, task.id, **({"attempt": task.attempt, "status": "success", "data": {"output": "x"}} | fields))
 
 
+#: Modules whose tests run with one shard and with several.
+IN_SHARDS = {"test_commit", "test_job_streams", "test_large_values", "test_retention", "test_store"}
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "house" in metafunc.fixturenames and metafunc.module.__name__.rpartition(".")[2] in IN_SHARDS:
+        metafunc.parametrize("house", [1, 4], ids=["1 shard", "4 shards"], indirect=True)
+
+
 @pytest.fixture
-def house(redis_url: str) -> Iterator[House]:
-    with broker.connect(redis_url) as connection, connect(redis_url) as client:
+def house(redis_url: str, request: pytest.FixtureRequest) -> Iterator[House]:
+    prefixes = shard_prefixes("g0", getattr(request, "param", SHARDS))
+    with broker.connect(redis_url, prefixes=prefixes) as connection, connect(redis_url) as client:
         broker.declare(connection, [bp.plan])
         intake = Consumer(connection, list(bp.plan.queues), prefetch=100)
         server, router = intake.channel.server, intake.channel.router

@@ -55,7 +55,7 @@ def test_a_delivery_held_by_another_consumer_answers_lease_lost(house: House) ->
     job, delivery, step = house.started()
     stream, entry = house.intake.channel.router.parse_tag(delivery.tag)
     house.client.xclaim(stream, "avt", "somebody-else", 0, [entry])
-    house.intake.channel.router.stream("encode", 0, {"x-flow": {"key": job.client}})  # known after the first task
+    house.router(job.id).stream("encode", 0, {"x-flow": {"key": job.client}})  # known after the first task
     before = snapshot(house)
 
     assert house.settle(Commit(job, step, (cause(delivery),))).answer is CommitStatus.LEASE_LOST
@@ -65,7 +65,7 @@ def test_a_delivery_held_by_another_consumer_answers_lease_lost(house: House) ->
 def test_an_event_that_was_seen_is_acknowledged_and_changes_nothing_else(house: House) -> None:
     job = house.waiting()
     again = house.send(result_of(job, status="failure"), "failure")
-    house.client.hset(f"{{avt.g0}}:job:{job.id}:seen", cause(again).event_id, 2)
+    house.client.hset(house.keys(job.id).seen(job.id), cause(again).event_id, 2)
 
     reply = house.settle(Commit(job, dispatch(job, again), (cause(again),)))
 
@@ -118,10 +118,10 @@ def test_a_result_of_another_attempt_is_stale(house: House, attempt: int) -> Non
 def test_changed_bindings_answer_reroute_and_nothing_is_written(house: House) -> None:
     job, delivery, step = house.started()
     commit = Commit(job, step, (cause(delivery),))
-    house.intake.channel.router.route("avt.tasks", "encode")
+    house.router(job.id).route("avt.tasks", "encode")
     with house.connection.clone() as other:
         Queue("elsewhere", Exchange("avt.tasks"), routing_key="encode")(other.default_channel).declare()
-    house.intake.channel.router.stream("encode", 0, {"x-flow": {"key": job.client}})  # known after the first task
+    house.router(job.id).stream("encode", 0, {"x-flow": {"key": job.client}})  # known after the first task
     before = snapshot(house)
 
     assert house.settle(commit).answer is CommitStatus.REROUTE
@@ -196,10 +196,10 @@ def test_a_folded_cause_that_is_lost_or_stale_is_left_out_and_the_rest_is_decide
 
 def test_a_job_that_is_gone_is_acknowledged(house: House) -> None:
     job, delivery, step = house.started()
-    house.client.delete(f"{{avt.g0}}:job:{job.id}")
+    house.client.delete(house.keys(job.id).job(job.id))
 
     assert house.settle(Commit(job, step, (cause(delivery),))).answer is CommitStatus.GONE
-    assert house.client.exists(f"{{avt.g0}}:job:{job.id}") == 0
+    assert house.client.exists(house.keys(job.id).job(job.id)) == 0
 
 
 def test_many_commits_go_in_one_round_trip_and_one_without_a_route_does_not_hold_up_the_others(house: House) -> None:

@@ -120,14 +120,14 @@ def test_the_oldest_entries_are_dropped_and_the_reader_sees_it(house: House) -> 
     page = streams.page(job.id)
     assert seen(page) == [(95, "dropped", 95), *((number, "text", "12345678") for number in range(96, 101))]
     assert seen(streams.page(job.id, after=98)) == [(99, "text", "12345678"), (100, "text", "12345678")]
-    assert house.client.xlen(f"{{avt.g0}}:job:{job.id}:stream") == 5
+    assert house.client.xlen(house.keys(job.id).stream(job.id)) == 5
 
 
 def test_a_deleted_job_leaves_no_stream(house: House) -> None:
     job = house.waiting()
     send(house, job, *texts(1, "a"))
 
-    house.client.zadd("{avt.g0}:retention", {job.id: 1})
+    house.client.zadd(house.keys(job.id).retention(), {job.id: 1})
     house.sweeper.expire_jobs()
 
-    assert house.client.keys(f"{{avt.g0}}:job:{job.id}*") == []
+    assert house.client.keys(f"*:job:{job.id}*") == []

@@ -32,7 +32,7 @@ def grow(house: House, job: Job, data: Any) -> Job:
 
 def fields(house: House, job_id: str) -> dict[str, int]:
     """The sizes of the large values that are stored of a job."""
-    stored = house.client.hgetall(f"{{avt.g0}}:job:{job_id}")
+    stored = house.client.hgetall(house.keys(job_id).job(job_id))
     return {name.decode(): len(value) for name, value in stored.items() if name.startswith(b"data:")}
 
 
@@ -45,7 +45,7 @@ def test_a_job_is_read_as_it_was_written(house: House) -> None:
     assert list(job.state_history) == list(data)
     assert job.result == data
     assert len(fields(house, job.id)) == 3
-    assert house.client.hstrlen(f"{{avt.g0}}:job:{job.id}", "doc") < 2000
+    assert house.client.hstrlen(house.keys(job.id).job(job.id), "doc") < 2000
 
 
 def test_a_result_that_is_no_object_is_kept(house: House) -> None:
@@ -123,7 +123,7 @@ def test_a_process_reads_a_value_once(house: House) -> None:
 def test_a_job_whose_large_value_is_gone_is_its_own_affair(house: House) -> None:
     job = grow(house, house.waiting(), {"a": BIG})
     good = house.create()
-    house.client.hdel(f"{{avt.g0}}:job:{job.id}", *fields(house, job.id))
+    house.client.hdel(house.keys(job.id).job(job.id), *fields(house, job.id))
 
     loaded = house.store.load_many([job.id, good.id])
 

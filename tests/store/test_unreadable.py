@@ -48,10 +48,10 @@ FOREIGN: dict[str, dict[str, Any]] = {
 def damage(house: House, job_id: str, foreign: dict[str, Any]) -> None:
     for field, change in foreign.items():
         if callable(change):
-            value = orjson.loads(house.client.hget(f"{{avt.g0}}:job:{job_id}", field))
+            value = orjson.loads(house.client.hget(house.keys(job_id).job(job_id), field))
             change(value)
             change = orjson.dumps(value)
-        house.client.hset(f"{{avt.g0}}:job:{job_id}", field, change)
+        house.client.hset(house.keys(job_id).job(job_id), field, change)
 
 
 @pytest.mark.parametrize("foreign", FOREIGN.values(), ids=FOREIGN)
@@ -76,14 +76,14 @@ def test_a_record_that_cannot_be_read_is_its_own_affair(house: House, foreign: d
 def test_a_job_that_cannot_be_read_is_quarantined_and_its_record_stays(house: House) -> None:
     bad = house.waiting()
     damage(house, bad.id, FOREIGN["a field of a task"])
-    before = house.client.hgetall(f"{{avt.g0}}:job:{bad.id}")
+    before = house.client.hgetall(house.keys(bad.id).job(bad.id))
     [job] = house.store.load_many([bad.id])
     assert isinstance(job, UnreadableJob)
 
     house.store.quarantine(job)
     house.store.quarantine(job)
 
-    after = house.client.hgetall(f"{{avt.g0}}:job:{bad.id}")
+    after = house.client.hgetall(house.keys(bad.id).job(bad.id))
     assert (after[b"doc"], after[b"init"]) == (before[b"doc"], before[b"init"])
     assert (after[b"status"], int(after[b"v"])) == (b"quarantined", int(before[b"v"]) + 1)
     assert [each.id for each in house.store.list_jobs(JobFilter(status=JobStatus.QUARANTINED))[0]] == [bad.id]
@@ -96,11 +96,11 @@ def test_a_job_that_cannot_be_read_is_quarantined_and_its_record_stays(house: Ho
 def test_a_job_that_cannot_be_read_expires(house: House, foreign: dict[str, Any]) -> None:
     bad = house.waiting()
     damage(house, bad.id, foreign)
-    house.client.zadd("{avt.g0}:retention", {bad.id: 1})
+    house.client.zadd(house.keys(bad.id).retention(), {bad.id: 1})
 
     assert house.sweeper.expire_jobs().done == 1
 
-    assert not house.client.exists(f"{{avt.g0}}:job:{bad.id}")
+    assert not house.client.exists(house.keys(bad.id).job(bad.id))
     assert house.store.list_jobs(JobFilter())[0] == []
 
 
@@ -108,8 +108,8 @@ def test_entries_and_notes_that_cannot_be_read_hide_no_others(house: House) -> N
     job = house.waiting()
     count = len(house.store.history(job.id)[0])
     for entry in (b"", b"x", b"1 2 {", b'1 2 {"event_type": 7, "later": 1}', b"nan inf []", b'9 1e99 {"data": 3}'):
-        house.client.rpush(f"{{avt.g0}}:job:{job.id}:history", entry)
-        house.client.lpush(f"{{avt.g0}}:job:{job.id}:notes", entry)
+        house.client.rpush(house.keys(job.id).history(job.id), entry)
+        house.client.lpush(house.keys(job.id).notes(job.id), entry)
 
     history, _ = house.store.history(job.id)
 
@@ -135,8 +135,8 @@ def test_workers_with_foreign_records_hide_no_others(house: House, stored: bytes
 @pytest.mark.parametrize("command", [("SET", "x"), ("RPUSH", "x"), ("SADD", "x")])
 def test_what_is_no_hash_under_the_key_of_a_job_is_its_own_affair(house: House, command: tuple[str, str]) -> None:
     bad, good = house.waiting(), house.create()
-    house.client.delete(f"{{avt.g0}}:job:{bad.id}")
-    house.client.execute_command(command[0], f"{{avt.g0}}:job:{bad.id}", command[1])
+    house.client.delete(house.keys(bad.id).job(bad.id))
+    house.client.execute_command(command[0], house.keys(bad.id).job(bad.id), command[1])
 
     loaded = house.store.load_many([bad.id, good.id])
 
@@ -145,6 +145,6 @@ def test_what_is_no_hash_under_the_key_of_a_job_is_its_own_affair(house: House, 
     assert {job.id for job in house.store.list_jobs(JobFilter())[0]} == {bad.id, good.id}
     assert good.id in {job.id for page in house.store.plans.unfinished_jobs() for job in page}
     house.store.quarantine(loaded[0])
-    house.client.zadd("{avt.g0}:retention", {bad.id: 1})
+    house.client.zadd(house.keys(bad.id).retention(), {bad.id: 1})
     assert house.sweeper.expire_jobs().done == 1
-    assert not house.client.exists(f"{{avt.g0}}:job:{bad.id}")
+    assert not house.client.exists(house.keys(bad.id).job(bad.id))
