@@ -190,3 +190,21 @@ def test_a_short_worker_token_is_accepted_on_loopback_only(up: Callable[..., Up]
     assert "WORKER_TOKEN must be 16 to 512 ASCII characters" in everywhere.log
     assert "too-short" not in refused.log
     up(WORKER_TOKEN="right-token").wait_until_ready()
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(300)
+def test_a_cluster_of_three_servers_runs_jobs_of_all_shards_and_keeps_them(up: Callable[..., Up]) -> None:
+    everything = up("--cluster").wait_until_ready()
+    assert len(servers(everything)) == 3
+    run = in_process(everything.folder)
+    for _ in range(4):
+        assert greet(everything) == 0
+    assert run("doctor", "--json").code == 0
+    assert everything.end() == 0
+
+    again = up().wait_until_ready()
+
+    assert [len(servers(again)), run("jobs", "list").stdout.count("finished")] == [3, 4]
+    assert again.end() == 0
+    assert again.processes() == set()

@@ -22,8 +22,8 @@ from ..support.orchestrators import Stage
 class House(Stage):
     """A stage with the skill ``resize``, which Celery workers have, and ``encode``, which others have."""
 
-    def __init__(self, url: str) -> None:
-        super().__init__(url, [SINGLE_TASKS])
+    def __init__(self, url: str, **options: Any) -> None:
+        super().__init__(url, [SINGLE_TASKS], **options)
         self.celery: Any = None
         self.redis = redis.Redis.from_url(url, decode_responses=True)
         self._stack.callback(self.redis.close)
@@ -150,3 +150,22 @@ def test_a_dead_letter_of_celerys_queue_quarantines_the_job(house: House) -> Non
     assert "Worker 'celery' runs its task 'resize' (attempt 1)" in str(why)
     assert "no heartbeat" not in str(why)
     assert house.turn_until_status(job_id, JobStatus.QUARANTINED).error is not None
+
+
+def test_tasks_of_all_shards_go_to_celerys_queue_at_home_and_their_results_back(redis_url: str) -> None:
+    there = House(redis_url, shards=4)
+    done, dead = there.start(unique_key="a"), there.start(unique_key="h")
+    there.turn_until(lambda: there.redis.xlen("{avt.g0}:q:celery:0") == 2)
+    celery = Consumer(there.connection, ["celery"], prefetch=10, prefixes=there.prefixes[:1])
+
+    for delivery in celery.take(5):
+        if delivery.headers["id"].startswith(done):
+            there.reply(delivery, "SUCCESS", 3)
+        else:
+            celery.dead_letter(delivery, reason="deliveries")
+
+    assert not any(job_id.startswith("g0-") for job_id in (done, dead))
+    assert there.turn_until_status(done, JobStatus.FINISHED).result == {"result": 3}
+    assert there.turn_until_status(dead, JobStatus.QUARANTINED).error is not None
+    celery.close()
+    there.close()
