@@ -46,7 +46,6 @@ class Channel(PublishingChannel):
         self._lease_renewer = connection.lease_renewer
         name, is_spread = options.consumer_name or new_name(), options.spread is not None
         self.router = Router(self.server, consumer_name=name, is_spread=is_spread)
-        self._consumed_prefixes: Sequence[str] = self.server.prefixes
         self.topology = Topology(self.server, self.router)
         self.expiry = Expiry(self.server, self.topology, self.router, options)
         self.declarations = Declarations(self.topology, self.expiry, connection.exchanges)
@@ -117,7 +116,7 @@ class Channel(PublishingChannel):
 
     def restrict_to(self, prefixes: Sequence[str]) -> None:
         """Consume only from the shards with these prefixes. Call it before consuming."""
-        self._consumed_prefixes = prefixes
+        self._lease_holder.shards = [self.router.of(prefix) for prefix in prefixes]
         self.prefetch_buffer = self._new_prefetch_buffer()
 
     def basic_consume(self, queue: str, no_ack: bool, callback: Callback, consumer_tag: str, **_: Any) -> None:
@@ -272,7 +271,7 @@ class Channel(PublishingChannel):
         return [reader for buffer in self._prefetch_buffers for reader in buffer.readers]
 
     def _new_prefetch_buffer(self) -> PrefetchBuffer:
-        readers = [self._new_reader(self.router.of(prefix)) for prefix in self._consumed_prefixes]
+        readers = [self._new_reader(router) for router in self._lease_holder.shards]
         return PrefetchBuffer(self, self.server, readers, self._rejecter, max_deliveries=self._options.max_deliveries)
 
     def _new_reader(self, router: Router) -> Reader:

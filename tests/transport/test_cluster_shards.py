@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import redis
-from kombu import Queue
+from kombu import Consumer, Queue
 from kombu.asynchronous import Hub
 
 from avtomatika.core.shards import shard_prefixes
@@ -169,3 +169,34 @@ def test_a_consumer_shows_that_it_lives_at_the_owner_of_each_shard(
     wait_until(lambda: all(map(is_present, PREFIXES)), 30, "its renewer follows")
     reading.connection.release()
     assert not any(map(is_present, PREFIXES))
+
+
+def test_leases_of_some_shards_do_not_need_the_owners_of_others(
+    channel: Channel, bench: Bench, cluster: Cluster
+) -> None:
+    for node in cluster.nodes:
+        with redis.Redis.from_url(node.url) as client:
+            client.config_set("cluster-require-full-coverage", "no")
+    owners = {prefix: cluster.owner_of(prefix) for prefix in PREFIXES}
+    down = next(owner for owner in owners.values() if owner is not owners[PREFIXES[0]])
+    some = [prefix for prefix, owner in owners.items() if owner is not down]
+    connection = bench.connect(**OPTIONS)
+    channel_of_some = connection.channel()
+    channel_of_some.restrict_to(some)
+    got: list[Any] = []
+    Consumer(channel_of_some, [Queue("tasks", no_declare=True)], on_message=got.append).consume()
+    publish(channel, *some)
+    reading = Reading(connection, channel_of_some, None, got)
+    receive(reading, len(some))
+    replica = cluster.replica_of(down)
+    replica.kill()
+    down.kill()
+
+    def idle_seconds(prefix: str) -> float:
+        with redis.Redis.from_url(owners[prefix].url) as owner:
+            [pending] = owner.xpending_range(f"{prefix}q:tasks:0", "avt", "-", "+", 10)
+        return float(pending["time_since_delivered"]) / 1000
+
+    sleep(OPTIONS["lease_seconds"])
+    wait_until(lambda: max(map(idle_seconds, some)) < 2, 10, "all leases are renewed")
+    assert channel_of_some.cancelled == frozenset()

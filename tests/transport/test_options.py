@@ -53,6 +53,6 @@ def test_connection_options_are_passed_on(bench: Any) -> None:
 
     connection.connect()
 
-    settings = connection.transport.server.pools[0].factory.connection_kwargs
+    settings = connection.transport.server.pool_of("").factory.connection_kwargs
     assert (settings["client_name"], settings["health_check_interval"]) == ("shop", 7)
     assert "shop" in [client["name"] for client in bench.redis.client_list()]

@@ -98,7 +98,7 @@ def test_tls_options_are_read_from_the_url_and_from_ssl(
     with Connection(f"{scheme}://localhost:{port}/0{query}", transport=TRANSPORT, ssl=options) as connection:
         connection.connect()
 
-        pool = connection.transport.server.pools[0].factory
+        pool = connection.transport.server.pool_of("").factory
         assert pool.connection_class is redis.SSLConnection
 
 

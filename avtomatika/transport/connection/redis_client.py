@@ -93,11 +93,6 @@ class RedisClient:
         return found
 
     @property
-    def pools(self) -> list[Pool]:
-        """Those of all prefixes."""
-        return list(dict.fromkeys(map(self.pool_of, self.prefixes)))
-
-    @property
     def connections(self) -> int:
         """Number of open connections."""
         return self._pools.open

@@ -4,7 +4,7 @@ It uses its own connection, so that the consumer cannot delay it.
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
 from threading import Event, Lock, Thread
 from time import monotonic
@@ -12,6 +12,7 @@ from typing import Any
 
 from redis.exceptions import RedisError
 
+from avtomatika.transport.connection.pool import Pool
 from avtomatika.transport.connection.redis_client import RedisClient
 from avtomatika.transport.consuming.dead_letters import requeue_call
 from avtomatika.transport.consuming.qos import BATCH, QoS, ack_call, by_stream, entry_lists
@@ -39,6 +40,8 @@ class LeaseHolder:
 
     def __init__(self, router: Router, qos: QoS, touch_queues: Callable[[RedisClient], None]) -> None:
         self.router = router
+        #: Those of the shards that the channel consumes from.
+        self.shards = router.shards
         self.qos = qos
         #: Marks the channel's expiring queues as used.
         self.touch_queues = touch_queues
@@ -83,13 +86,13 @@ class LeaseRenewer:
         if holder.is_renewing and self._server is not None:
             holder.is_renewing = False
             with self._lock:
-                self._liveness.remove(self._server.pools, _liveness_channels(holder))
+                self._liveness.remove(*_presence(self._server, holder))
 
     def start(self, holder: LeaseHolder) -> None:
         """Start renewing leases of *holder* and mark its process as alive. Raises connection errors."""
         with self._lock:
             server = self._server = self._server or self._connect(self._liveness)
-            self._liveness.add(server.pools, _liveness_channels(holder))
+            self._liveness.add(*_presence(server, holder))
         holder.is_renewing = True
         if self._thread is None:
             self._stop = Event()
@@ -184,9 +187,8 @@ class LeaseRenewer:
 
     def _renew(self, server: RedisClient) -> None:
         holders = list(self._holders)
-        if holders:  # all have the same keys
-            beats = [router.keys.beat for router in holders[0].router.shards]
-            server.run_each([Call(SEND_HEARTBEAT, [beat], [round(self._lease_seconds * 1000)]) for beat in beats])
+        beats = dict.fromkeys(router.keys.beat for holder in holders for router in holder.shards)
+        server.run_each([Call(SEND_HEARTBEAT, [beat], [round(self._lease_seconds * 1000)]) for beat in beats])
         for holder in holders:
             if holder.requeue_at is None:
                 holder.touch_queues(server)
@@ -237,8 +239,10 @@ class LeaseRenewer:
         return revoked
 
 
-def _liveness_channels(holder: LeaseHolder) -> list[str]:
-    return [router.keys.presence(router.consumer_name) for router in holder.router.shards]
+def _presence(server: RedisClient, holder: LeaseHolder) -> tuple[Iterable[Pool], list[str]]:
+    """Return the servers that know whether *holder* is connected, and the channels that tell them."""
+    pools = dict.fromkeys(server.pool_of(router.keys.prefix) for router in holder.shards)
+    return pools, [router.keys.presence(router.consumer_name) for router in holder.shards]
 
 
 def _tags(streams: Sequence[str], answer: Sequence[Any]) -> set[str]:
