@@ -18,7 +18,9 @@ from avtomatika import Blueprint, broker
 from avtomatika.archive import open_archive
 from avtomatika.core.job import Job, JobStatus
 from avtomatika.core.machine.moves import end
+from avtomatika.core.shards import shard_prefixes
 from avtomatika.store import Archive, Archiver, Commit, JobFilter, NewJob, Store
+from avtomatika.store.keys import Keys
 from avtomatika.transport import RedisClient, Router
 
 from ..support.postgres import Postgres, find_postgres, running_postgres
@@ -39,6 +41,7 @@ class Archived:
     archive: Archive
     archiver: Archiver
     client: redis.Redis
+    keys: Keys
     _numbers: Iterator[int] = field(default_factory=count)
 
     def end(
@@ -57,14 +60,15 @@ class Archived:
 
     def expire(self, job_ids: list[str]) -> None:
         """Let the retention of jobs on the server be over."""
-        self.client.zadd("{avt.g0}:retention", dict.fromkeys(job_ids, 0))
+        for job_id in job_ids:
+            self.client.zadd(self.keys.of(job_id).retention(), {job_id: 0})
 
     def move(self, job_ids: list[str]) -> None:
         """Move ended jobs to the archive."""
         self.expire(job_ids)
         while self.archiver.run_once():
             pass
-        assert not self.client.exists(*(f"{{avt.g0}}:job:{job_id}" for job_id in job_ids))
+        assert not self.client.exists(*(self.keys.of(job_id).job(job_id) for job_id in job_ids))
 
     def ids(self, **wanted: Any) -> list[str]:
         """Return the ids of all jobs that match, by following the cursors."""
@@ -111,14 +115,16 @@ def open_house(redis_url: str) -> Iterator[Callable[..., Archived]]:
     """Connect a store, an archive and an archiver."""
     opened: list[Archived] = []
 
-    def open_(uri: str, *, url: str = redis_url, **options: Any) -> Archived:
-        with broker.connect(url) as connection:
+    def open_(uri: str, *, url: str = redis_url, shards: int = 1, **options: Any) -> Archived:
+        prefixes = shard_prefixes("g0", shards)
+        with broker.connect(url, prefixes=prefixes) as connection:
             broker.declare(connection, [bp.plan])
         archive = open_archive(uri)
         assert archive is not None
-        server = RedisClient.connect(url)
+        server = RedisClient.connect(url, prefixes=prefixes)
         archiver = Archiver(server, Router(server), archive=archive, **options)
-        opened.append(Archived(url, Store.connect(url, archive=archive), archive, archiver, redis.Redis.from_url(url)))
+        store = Store.connect(url, prefixes=prefixes, archive=archive)
+        opened.append(Archived(url, store, archive, archiver, redis.Redis.from_url(url), Keys(*prefixes)))
         return opened[-1]
 
     yield open_

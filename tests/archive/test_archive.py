@@ -62,6 +62,26 @@ def test_jobs_that_move_while_they_are_listed_are_neither_lost_nor_repeated(hous
     assert found == sorted(made, reverse=True)
 
 
+def test_a_list_of_several_shards_walks_them_and_the_archive_while_jobs_move(
+    open_house: Callable[..., Archived], tmp_path: Path
+) -> None:
+    house = open_house(f"sqlite:///{tmp_path / 'history.db'}", shards=4)
+    made = [job_id for _ in range(12) for job_id in house.end(3)]
+    assert len({house.keys.of(job_id).shard for job_id in made}) > 1
+    times = {job_id: job.created_ms for job_id, job in zip(made, house.store.load_many(made), strict=True) if job}
+    newest = sorted(made, key=lambda job_id: (times[job_id], job_id), reverse=True)
+    found, cursor = list[str](), None
+    while True:
+        jobs, cursor = house.store.list_jobs(JobFilter(archived=True, limit=4, cursor=cursor))
+        found += [job.id for job in jobs]
+        house.move(newest[len(found) :][1::3] + newest[: len(found)][-2:])
+        if cursor is None:
+            break
+
+    assert found == newest
+    assert house.ids(limit=7, oldest_first=True) == newest[::-1]
+
+
 def test_a_job_in_both_is_listed_once(house: Archived) -> None:
     """An orchestrator may die between archiving and deletion."""
     made = house.end(3)
