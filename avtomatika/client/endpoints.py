@@ -67,7 +67,8 @@ class Endpoints:
         if not servers:
             url = environment.text("AVTOMATIKA_URL")
             if url is None and (here := announced()) is not None:
-                url, token = str(here["url"]), token or (VAR / "client_token").read_text().strip()
+                own = VAR / "client_token"  # missing beside a clients.toml
+                url, token = str(here["url"]), token or (own.read_text().strip() if own.exists() else None)
             url = url or environment.secret("REDIS_URL") or (local_url() if token else None)
             if url is None:
                 raise UnavailableError(_NO_SERVER)

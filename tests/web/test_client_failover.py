@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
@@ -80,3 +82,18 @@ def test_servers_and_tokens_are_read_from_the_environment(url: str, monkeypatch:
     with Client.from_environment("another-token") as client:
         assert repr(client) == f"Client('{CLOSED}', '{url}')"
         assert client.job(client.submit("video")["job_id"])["client"] == "alice"
+
+
+def test_a_folder_whose_clients_are_in_a_file_needs_a_token(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("ORCHESTRATORS_CONFIG", "AVTOMATIKA_URL", "CLIENT_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+    Path("var").mkdir()
+    Path("var", "up.json").write_text(json.dumps({"pid": os.getpid(), "url": url}))
+
+    with pytest.raises(SettingsError, match="requires a token: set CLIENT_TOKEN"):
+        Client.from_environment()
+    with Client.from_environment(TOKEN) as client:
+        assert client.submit("video")["status"] == "accepted"
