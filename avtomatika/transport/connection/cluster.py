@@ -75,10 +75,10 @@ class Cluster:
                 continue
             named = [(first, last, [_address(each, asked[0]) for each in nodes]) for first, last, *nodes in shares]
             known = dict.fromkeys(each for _, _, nodes in named for each in nodes)
-            self._nodes = sorted(known, key=tried.__contains__)  # ask another next: this one may be cut off
             wanted = set(self.slots.values())
             owners = {each: nodes[0] for first, last, nodes in named for each in wanted if first <= each <= last}
             if slot in owners:
+                self._nodes = sorted(known, key=tried.__contains__)  # ask another next: this one may be cut off
                 self._owners = owners
                 return owners[slot]
         seeds = ", ".join(f"{host}:{port}" for host, port in self._seeds)

@@ -181,16 +181,17 @@ class RedisClient:
         if not commands:
             return []
         waits = [("WAIT", wait_replicas, _WAIT_MS)] if wait_replicas else ()
-        answers: list[Any]
-        if isinstance(self._pools, Pool):
-            answers = exchange(self._pools, [*commands, *waits] if waits else commands, on_sent)
+        places: Mapping[Pool, Sequence[int]]
+        places = {self._pools: ()} if isinstance(self._pools, Pool) else self._pools.split(commands, self.prefix)
+        if len(places) == 1:
+            [pool] = places
+            answers = exchange(pool, [*commands, *waits] if waits else commands, on_sent)
             confirmed = [answers.pop()] if waits else []
         else:
-            places = self._pools.split(commands, self.prefix)
             parts = [(pool, [*[commands[place] for place in some], *waits]) for pool, some in places.items()]
             found = exchange_all(parts, on_sent)
-            answers = [None] * len(commands)
             confirmed = [each.pop() for each in found] if waits else []
+            answers = [None] * len(commands)
             for place, answer in zip(chain(*places.values()), chain(*found), strict=True):
                 answers[place] = answer
         if waits and (least := min(none_refused(confirmed))) < wait_replicas:
