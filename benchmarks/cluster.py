@@ -3,9 +3,9 @@
     python benchmarks/cluster.py --jobs 1500 [--shards 16] [--primaries 1,2,3] [--rounds 3]
 
 Jobs of three no-op tasks, one orchestrator, one worker; all cases take turns in every round. Prints the medians: CPU a
-job of all Python processes, and its ratio to that of the plain server; what the servers were asked, and how far the
-busiest and the idlest primary are from their mean; CPU a job of the servers, and the jobs a second at which one
-primary, which has one thread for commands, would be busy.
+job of all Python processes, and its ratio to that of the plain server; what the servers were asked, and how even that
+is; CPU a job of the servers, and the jobs a second at which one primary, which has one thread for commands, would be
+busy.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import mean, median
+from statistics import median
 from time import monotonic, process_time
 
 import redis
@@ -51,9 +51,8 @@ class Figures:
 
     @property
     def spread(self) -> float:
-        """The largest difference of a server's commands from their mean, as a share of it."""
-        middle = mean(self.commands)
-        return max(abs(each - middle) for each in self.commands) / middle
+        """By how much the commands of the busiest server exceed those of the idlest."""
+        return max(self.commands) / min(self.commands) - 1
 
 
 @contextmanager
@@ -119,17 +118,18 @@ def _measured(store: Store, jobs: int, pids: Sequence[int], clients: Sequence[re
 
 def report(name: str, rounds: Sequence[Figures], plain: Sequence[Figures]) -> str:
     """Return the medians of *rounds*, compared with those of the *plain* server."""
-    python, server, asked = (
-        median(getattr(each, field) for each in rounds) for field in ("python_ms", "server_ms", "commands_a_job")
+    python, server, asked, rate, spread = (
+        median(getattr(each, field) for each in rounds)
+        for field in ("python_ms", "server_ms", "commands_a_job", "rate", "spread")
     )
     ratio = python / median(each.python_ms for each in plain)
-    rate, spread = median(each.rate for each in rounds), median(each.spread for each in rounds)
-    each_second = ", ".join(
-        f"{median(numbers):,.0f}" for numbers in zip(*(each.commands for each in rounds), strict=True)
+    each_second = ", ".join(f"{median(each):,.0f}" for each in zip(*(found.commands for found in rounds), strict=True))
+    return (
+        f"{name}: {rate:,.0f} jobs/s\n"
+        f"  Python   {python:.3f} ms CPU a job, {ratio:.2f} times that on the plain server\n"
+        f"  servers  {server:.3f} ms CPU and {asked:.1f} commands a job: one is busy at {1000 / server:,.0f} jobs/s\n"
+        f"  commands a second {each_second}: the busiest has {spread:.0%} more than the idlest"
     )
-    text = f"{name:<26} {rate:6,.0f} jobs/s {python:7.3f} ms Python CPU a job, {ratio:.2f} of the plain server's; "
-    text += f"servers: {server:.3f} ms and {asked:.1f} commands a job; commands/s {each_second}"
-    return f"{text}, at most {spread:.0%} from their mean; one is busy at {1000 / server:,.0f} jobs/s"
 
 
 def main(jobs: int, shards: int, primaries: Sequence[int], rounds: int) -> None:

@@ -34,6 +34,7 @@ class Placement(ServerPart):
         self._since_ms = 0
         self._earlier: list[tuple[int, int]] = []
         self._unfinished = Counter[Keys]()
+        self._by_server: list[list[Keys]] = []
         self._read_at = float("-inf")
 
     def record(self) -> None:
@@ -75,7 +76,8 @@ class Placement(ServerPart):
 
     def read_least_loaded(self) -> Reading[Keys]:
         """Read the number of unfinished jobs of all shards, at most every two seconds; return the better of two shards
-        at random. All processes would send their jobs to the best one until they read the numbers again."""
+        at random, of the better of two servers: some have more shards. All processes would send their jobs to the best
+        one until they read the numbers again."""
         if monotonic() - self._read_at >= _READ_EVERY_SECONDS:
             self._read_at = monotonic()
             shards = [keys for keys in self._keys.shards for _ in _UNFINISHED]
@@ -83,8 +85,13 @@ class Placement(ServerPart):
             unfinished = Counter[Keys]()
             for keys, count in zip(shards, none_refused((yield commands)), strict=True):
                 unfinished[keys] += count
-            self._unfinished = unfinished
-        chosen = min(sample(self._keys.shards, 2), key=self._unfinished.__getitem__)
+            by_server: dict[object, list[Keys]] = {}
+            for keys in self._keys.shards:
+                by_server.setdefault(self._server.pool_of(keys.prefix), []).append(keys)
+            self._unfinished, self._by_server = unfinished, list(by_server.values())
+        load, servers = self._unfinished.__getitem__, self._by_server
+        shards = min(sample(servers, min(2, len(servers))), key=lambda shards: sum(map(load, shards)))
+        chosen = min(sample(shards, min(2, len(shards))), key=load)
         self._unfinished[chosen] += 1
         return chosen
 
