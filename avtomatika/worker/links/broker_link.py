@@ -136,16 +136,18 @@ class BrokerLink:
     def _attach(self) -> Consumer | None:
         """Connect, retrying, and return the consumer; None if stopped before."""
         attached: list[Consumer] = []
+        ready: list[Consumer] = []
 
         def attach() -> None:
-            self._declare()
-            own = broker.worker_queue(self._runtime.worker_id)
-            attached.append(
-                Consumer(self._shards.connection, [*self._queues, own], prefetch=self._runtime.capacity.tasks)
-            )
+            if not attached:
+                self._declare()
+                queues = [*self._queues, broker.worker_queue(self._runtime.worker_id)]
+                attached.append(Consumer(self._shards.connection, queues, prefetch=self._runtime.capacity.tasks))
+            self._shards.follow(attached[0], deferred=0, declare=self._declare)
+            ready.append(attached[0])
 
-        self._backoff.run(attach, until=lambda: self._stopping or attached, wait=self._pause, errors=UnavailableError)
-        return attached[0] if attached else None
+        self._backoff.run(attach, until=lambda: self._stopping or ready, wait=self._pause, errors=UnavailableError)
+        return ready[0] if ready else None
 
     def _declare(self) -> None:
         """Declare the queues, and tell the other links which broker this is."""

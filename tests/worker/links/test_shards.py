@@ -206,7 +206,9 @@ def test_a_result_reaches_the_shard_of_its_job_after_the_broker_and_the_worker_h
     wait_until(lambda: list(spool.rglob("*.json")))  # not one that is being written
     first.kill()
     own_server.start()
-    make_worker(**environ, WORKER_ID="two")
+    with redis.Redis.from_url(own_server.url) as client:
+        client.hset("{avt.g0}:shards", str(SHARDS), 1_800_000_000_000)
+    make_worker(**environ, WORKER_ID="two", AVTOMATIKA_SHARDS="1")
 
     office = make_office(own_server.url, lease_seconds=1, shards=SHARDS)
     [delivery] = office.take(bp.plan.main_queue, 1)
@@ -226,18 +228,20 @@ def test_a_task_of_any_shard_continues_over_http_while_its_broker_is_unreachable
     tmp_path: Path,
 ) -> None:
     web = make_web(redis_url, WORKER_TOKEN=WORKER_TOKEN)
+    web.kill()  # the worker takes the task from the broker
     gate, url = tmp_path / "gate", urlsplit(redis_url)
     with TcpProxy(url.port or 0) as proxy:
         addresses = [{"url": f"redis://127.0.0.1:{proxy.port}{url.path}"}, {"url": f"http://{web.address}"}]
         environ = {"ORCHESTRATORS_CONFIG": json.dumps(addresses), "WORKER_TOKEN": WORKER_TOKEN}
         worker = make_worker(**environ, WORKER_DRAIN_TIMEOUT="1")
-        worker.wait_for_log(f"registered with http://{web.address}")
         with closing(Store.connect(redis_url)) as store:
             office.give_in(3, {"gate": str(gate)}, secret=store.keyring.secret)
         wait_until_begun(gate)
+        web.start()
+        worker.wait_for_log(f"registered with http://{web.address}", within_seconds=60)
 
         proxy.refuse()
-        worker.wait_for_log("1 of 1 tasks from the broker are now kept over HTTP")
+        worker.wait_for_log("1 of 1 tasks from the broker are now kept over HTTP", within_seconds=60)
         gate.touch()
 
         [delivery] = office.take(bp.plan.main_queue, 1)
