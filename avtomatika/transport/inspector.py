@@ -140,12 +140,13 @@ class Inspector:
         if b"w" not in (none_refused([traits])[0] or b""):
             reads = [("XRANGE", stream, _after(each), "+", "COUNT", limit) for stream, each in known]
             return [_letter(queue, *entry) for entry in chain(*none_refused((yield reads)))][:limit]
-        held = none_refused((yield [("XPENDING", stream, GROUP, "-", "+", _PENDING) for stream, each in known if each]))
-        leased = {(place, row[0]) for place, rows in enumerate(held) for row in rows}
+        taken = [stream for stream, each in known if each]
+        held = none_refused((yield [("XPENDING", stream, GROUP, "-", "+", _PENDING) for stream in taken]))
+        leased = {(stream, row[0]) for stream, rows in zip(taken, held, strict=True) for row in rows}
         count = limit + len(leased)
-        pages = none_refused((yield [("XRANGE", stream, "-", "+", "COUNT", count) for stream, each in known if each]))
-        places = [(place, entry) for place, page in enumerate(pages) for entry in page]
-        return [_letter(queue, *entry) for place, entry in places if (place, entry[0]) not in leased][:limit]
+        pages = none_refused((yield [("XRANGE", stream, "-", "+", "COUNT", count) for stream, _ in known]))
+        entries = [(stream, entry) for (stream, _), page in zip(known, pages, strict=True) for entry in page]
+        return [_letter(queue, *entry) for stream, entry in entries if (stream, entry[0]) not in leased][:limit]
 
     def messages(self, tags: Sequence[str]) -> list[bytes | None]:
         """Return the bodies of the messages with these delivery tags; None for absent and unreadable ones."""

@@ -20,7 +20,16 @@ from avtomatika.broker import Consumer, Outgoing
 from avtomatika.core.job import JobStatus
 from avtomatika.core.shards import shard_names, shard_prefixes
 from avtomatika.errors import NotFoundError, UnavailableError
-from avtomatika.store import HealthState, JobCounts, JobFilter, Overview, Store, check_server, job_list as listing
+from avtomatika.store import (
+    HealthState,
+    JobCounts,
+    JobFilter,
+    NewJob,
+    Overview,
+    Store,
+    check_server,
+    job_list as listing,
+)
 from avtomatika.store.keys import Keys
 from avtomatika.store.server_info import ServerInfoReader
 from avtomatika.transport import Router
@@ -28,7 +37,7 @@ from avtomatika.transport import Router
 from ..support.cluster import Cluster
 from ..support.servers import OwnServer
 from ..support.waiting import wait_until
-from .conftest import CountingClient
+from .conftest import CountingClient, bp
 
 SHARDS = 4
 NAMES = shard_names("g0", SHARDS)
@@ -257,9 +266,6 @@ def test_a_queue_is_paused_and_resumed_in_all_shards(installation: Installation)
 
 def test_the_first_messages_of_all_shards_are_shown_by_priority_and_age(installation: Installation) -> None:
     with installation.queues("encode") as intakes:
-        for prefix in installation.server.prefixes:
-            for level in (0, 9):  # as a consumer does
-                installation.client.xgroup_create(f"{prefix}q:encode:{level}", "avt", id="0", mkstream=True)
         order = [(3, 0), (1, 0), (2, 9), (0, 0), (1, 9)]
         for place, priority in order:
             publish(intakes[place], "encode", priority=priority)
@@ -407,6 +413,28 @@ def test_every_node_of_a_cluster_is_read_and_checked(make_server: Callable[..., 
         assert (seen.jobs["failed"], [each.node for each in seen.servers]) == (60, [each.node for each in nodes])
         [(rows, cursor)] = store.read_together(store._read_list(JobFilter(limit=20)))
         assert ([int(job_id[-5:]) for job_id in rows], cursor) == (list(range(59, 39, -1)), "40.g0_4-00040")
+
+
+def test_the_traffic_of_a_blueprint_and_the_facts_about_a_job_are_read_in_its_shard(installation: Installation) -> None:
+    store = installation.store
+    with broker.connect(installation.url, prefixes=installation.server.prefixes) as connection:
+        broker.declare(connection, [bp.plan])
+    made = [store.create(NewJob(plan=bp.plan, client="me")).job_id for _ in range(12)]
+    shards = Counter(installation.keys.of(job_id).shard for job_id in made)
+    assert len(shards) > 1
+
+    traffic = store.traffic.of(bp.plan)
+
+    assert (traffic.count, {each.job_id for each in traffic.running}) == (12, set(made))
+    assert sum(each.waiting for each in store.queues.all()) == 12
+    last = {installation.keys.of(job_id).shard: job_id for job_id in made}
+    for shard, job_id in last.items():
+        explained = store.read_together(store.read_explained(job_id, entries=10))[0]
+        assert explained is not None
+        job, [entry], facts = explained
+        place = facts.places[job_id]
+        assert (job.id, entry.entry.event_type, place.waiting) == (job_id, "job_created", shards[shard])
+        assert store.job_facts.facts(job).places == facts.places
 
 
 def test_unfinished_jobs_of_all_shards_are_read(installation: Installation) -> None:
