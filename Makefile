@@ -89,7 +89,7 @@ $(READY): setup.cfg pyproject.toml
 		echo "Get one:  apt install python3 python3-venv   or   brew install python   and set PYTHON=... to its path." >&2; \
 		exit 1; \
 	fi; \
-	echo "creating $(VENV) with $$($$python --version)"; \
+	echo "creating $(VENV) with $$($$python --version), which takes a few minutes"; \
 	$$python -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[embedded,graphs,history,mcp,demo,otel,dev]'
 	@touch $@
