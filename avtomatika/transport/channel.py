@@ -44,8 +44,8 @@ class Channel(PublishingChannel):
         #: For callers that run their own scripts.
         self.server = connection.server
         self._lease_renewer = connection.lease_renewer
-        name, is_spread = options.consumer_name or new_name(), options.spread is not None
-        self.router = Router(self.server, consumer_name=name, is_spread=is_spread)
+        name = options.consumer_name or new_name()
+        self.router = Router(self.server, consumer_name=name, is_spread=options.spread > 1)
         self.topology = Topology(self.server, self.router)
         self.expiry = Expiry(self.server, self.topology, self.router, options)
         self.declarations = Declarations(self.topology, self.expiry, connection.exchanges)

@@ -37,7 +37,7 @@ class Options:
     #: The prefixes of several shards, the first of which is the home of what exists once; otherwise the one above.
     prefixes: tuple[str, ...] = ()
     #: Number of slots of a cluster over which the queues are spread, each in one by its name.
-    spread: int | None = None
+    spread: int = 1
     #: A message whose lease is not renewed for this long is redelivered to another consumer.
     lease_seconds: float = LEASE_SECONDS
     #: The same for a consumer whose process is connected but blocked.
@@ -74,8 +74,6 @@ class Options:
     def __post_init__(self) -> None:
         for name in _NUMBERS:
             value = getattr(self, name)
-            if value is None and name == "spread":
-                continue
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < inf:
                 raise ValueError(f"transport option {name} must be a number above 0, not {value!r}")
             if name in _WHOLE and value != int(value):
@@ -85,7 +83,7 @@ class Options:
             raise ValueError(f"transport option health_check_interval must be a number from 0 on, not {interval!r}")
         if not isinstance(self.global_keyprefix, str):
             raise ValueError(f"transport option global_keyprefix must be text, not {self.global_keyprefix!r}")
-        if self.spread is not None and not re.fullmatch(r"\{[^{}]+\}:", self.global_keyprefix):
+        if self.spread > 1 and not re.fullmatch(r"\{[^{}]+\}:", self.global_keyprefix):
             raise ValueError(f"with spread global_keyprefix must be as in {{avt.g0}}:, not {self.global_keyprefix!r}")
 
     @classmethod
@@ -111,5 +109,5 @@ class Options:
     @property
     def all_prefixes(self) -> tuple[str, ...]:
         """The prefixes of keys, one of each shard."""
-        others = (f"{self.global_keyprefix[:-2]}_{place}}}:" for place in range(1, self.spread or 1))
+        others = (f"{self.global_keyprefix[:-2]}_{place}}}:" for place in range(1, self.spread))
         return self.prefixes or (self.global_keyprefix, *others)

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 from collections import Counter
-from contextlib import suppress
+from collections.abc import Callable
+from contextlib import closing, suppress
+from dataclasses import replace
 from queue import Empty
 from time import monotonic
 from typing import Any
 
 import pytest
+import redis
 from kombu import Exchange, Queue
 
+from avtomatika import broker
 from avtomatika.core.shards import shard_prefixes
 from avtomatika.transport import Channel, Outgoing
 from avtomatika.transport.keys import prefix_of
 
+from ..support.cluster import Cluster
+from ..support.servers import IS_CLUSTER
+from ..support.waiting import wait_until
 from .conftest import LEASE_SECONDS
 
 PREFIXES = shard_prefixes("g0", 4)
@@ -280,3 +287,37 @@ def test_a_channel_consumes_only_from_its_shards(bench: Any, channel: Channel) -
             consuming.drain_events()
 
     assert shards(got) == dict.fromkeys(PREFIXES[1:3], 1)
+
+
+@pytest.mark.skipif(IS_CLUSTER, reason="its servers form a cluster of their own")
+def test_leases_are_renewed_while_the_primary_of_other_shards_is_down(make_server: Callable[..., Any]) -> None:
+    cluster = Cluster(make_server, primaries=3)
+    for node in cluster.nodes:
+        with redis.Redis.from_url(node.url) as client:
+            client.config_set("cluster-require-full-coverage", "no")
+    with broker.connect(cluster.url, prefixes=PREFIXES, lease_seconds=3) as connection:
+        broker.declare_tasks(connection, ["encode"])
+        with closing(broker.Consumer(connection, ["encode"], prefetch=10)) as consumer:
+            task = broker.Outgoing("avt.tasks", "encode", "{}")
+            assert all(consumer.settle_many([([replace(task, shard=prefix)], ()) for prefix in PREFIXES]))
+            wait_until(lambda: [consumer.take(1), consumer.channel.held == len(PREFIXES)][1], 30, "all are taken")
+            owners = {prefix: cluster.owner_of(prefix) for prefix in PREFIXES}
+            consumer.ack([tag for tag in consumer.channel.qos.messages if prefix_of(tag) == PREFIXES[0]])
+            owners[PREFIXES[0]].kill()
+
+            for prefix, owner in owners.items():
+                if owner.is_running:
+                    with redis.Redis.from_url(owner.url) as client:
+                        for _ in range(3):
+                            wait_for_renewal(client, f"{prefix}q:encode:0")
+
+
+def wait_for_renewal(client: Any, stream: str) -> None:
+    idle = [0]
+
+    def is_renewed() -> bool:
+        [entry] = client.xpending_range(stream, "avt", "-", "+", 1)
+        idle.append(entry["time_since_delivered"])
+        return idle[-1] < idle[-2]
+
+    wait_until(is_renewed, 30, f"the lease in {stream} is renewed")

@@ -60,19 +60,12 @@ class Rejecter:
         self._server.run_each([requeue_call(name, each, counted=counted) for each in shards.values()])
 
     def revoke(self, tags: Sequence[str]) -> None:
-        """Drop messages, wherever they are, for a day; those of a group in all shards."""
+        """Drop messages, or those of groups, wherever they are, for a day."""
         if tags:
             seconds, _ = self._server.execute(("TIME",))
             until_ms = (int(seconds) + _REVOKED_SECONDS) * 1000
-            shards = [router.keys for router in self._router.shards]
-            prefixes = tuple(keys.prefix for keys in shards)
-            commands: list[list[Argument]] = []
-            for keys in shards:
-                own = [tag for tag in tags if tag.startswith(keys.prefix) or not tag.startswith(prefixes)]
-                members: list[Argument] = [part for tag in own for part in (until_ms, tag)]
-                if members:
-                    commands.append(["ZADD", keys.revoked, *members])
-            self._server.execute_all(commands)
+            members = [part for tag in tags for part in (until_ms, tag)]
+            self._server.execute_all([("ZADD", each.keys.revoked, *members) for each in self._router.shards])
 
     def dead_letter(self, letter: DeadLetter) -> None:
         """Move a message to its queue's dead letters and publish its notification; no-op if its lease is lost."""

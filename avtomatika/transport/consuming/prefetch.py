@@ -71,7 +71,7 @@ class PrefetchBuffer:
     def _poll(self, credit: int, acks: Sequence[str]) -> list[Entry]:
         """Take up to *credit* from the shards with news, least recently asked first, as many as possible in one round
         trip."""
-        if len(self.readers) == 1:
+        if len(self._server.prefixes) == 1:
             [entries] = self._server.read_together(self.readers[0].poll(credit, acks))
             return entries
         acks_of = self._channel.router.split(acks)
@@ -90,8 +90,7 @@ class PrefetchBuffer:
             taken = self._server.read_together(*polls, *([_acknowledge(acks_of)] if acks_of else ()))
             acks_of = {}
             found = self._separated([*found, *chain(*taken)])
-            used = [len(entries) >= share for entries, share in zip(taken, shares, strict=False)]
-            waiting += [reader for reader, is_used in zip(asked, used, strict=True) if is_used]
+            waiting += [each for each, share, some in zip(asked, shares, taken, strict=False) if len(some) >= share]
         return found
 
     def _separated(self, found: list[Entry]) -> list[Entry]:

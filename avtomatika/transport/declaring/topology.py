@@ -28,7 +28,6 @@ class Topology:
     def __init__(self, server: RedisClient, router: Router) -> None:
         self._server = server
         self._router = router
-        self._home = router.keys
         self._shards = [each.keys for each in router.shards]
 
     def declare(
@@ -92,19 +91,16 @@ class Topology:
 
         A queue that is already bound keeps its position unless it *is_new*.
         """
-        shards = [router.keys for router in self._router.places(queue)]
-        answers = self._server.pipeline([("XINFO", "STREAM", keys.fanout(exchange)) for keys in shards])
-        places = []
-        for answer in answers:
+        for keys in [router.keys for router in self._router.places(queue)]:
+            answer = self._server.pipeline([("XINFO", "STREAM", keys.fanout(exchange))])[0]
             facts: dict[bytes, Any] = {} if isinstance(answer, ResponseError) else as_dict(answer)
-            places.append(f"{facts.get(b'last-generated-id', b'0-0').decode()}/{facts.get(b'entries-added', 0)}")
-        word, pairs = "HSET" if is_new else "HSETNX", zip(shards, places, strict=True)
-        self._server.execute_all([(word, keys.listens(queue), exchange, place) for keys, place in pairs])
-        self._server.run_each([Call(ADD_TRAIT, [keys.queues, keys.bell], [queue, "f"]) for keys in shards])
+            place = f"{facts.get(b'last-generated-id', b'0-0').decode()}/{facts.get(b'entries-added', 0)}"
+            self._server.execute(("HSET" if is_new else "HSETNX", keys.listens(queue), exchange, place))
+            self._server.run(Call(ADD_TRAIT, [keys.queues, keys.bell], [queue, "f"]))
 
     def type_of(self, exchange: str) -> str | None:
         """Return the type of *exchange*, or None if it is not declared."""
-        kind = self._server.execute(("HGET", self._home.exchanges, exchange))
+        kind = self._server.execute(("HGET", self._shards[0].exchanges, exchange))
         return kind.decode() if kind else None
 
     def has_queue(self, queue: str) -> bool:
@@ -196,8 +192,7 @@ class Topology:
 
         Returns 1, 0 if the queue does not exist, -1 if it cannot be paused since it reads a fanout exchange.
         """
-        shards = [router.keys for router in self._router.places(queue)]
-        keys_of = [[keys.queues, keys.bell, keys.limits] for keys in shards]
+        keys_of = [[each.keys.queues, each.keys.bell, each.keys.limits] for each in self._router.places(queue)]
         return min(int(each) for each in self._server.run_each([Call(PAUSE, keys, [queue, by]) for keys in keys_of]))
 
     def size(self, queue: str) -> int:

@@ -4,7 +4,7 @@ It uses its own connection, so that the consumer cannot delay it.
 """
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from threading import Event, Lock, Thread
 from time import monotonic
@@ -17,7 +17,7 @@ from avtomatika.transport.connection.redis_client import RedisClient
 from avtomatika.transport.consuming.dead_letters import requeue_call
 from avtomatika.transport.consuming.qos import BATCH, QoS, ack_call, by_stream, entry_lists
 from avtomatika.transport.envelope import GROUP_HEADER
-from avtomatika.transport.keys import make_tag
+from avtomatika.transport.keys import Keys, make_tag
 from avtomatika.transport.publishing.routing import Router
 from avtomatika.transport.scripts import RENEW, SEND_HEARTBEAT, Call
 
@@ -145,16 +145,16 @@ class LeaseRenewer:
         while not (stop.is_set() or (self._stops_when_idle and not self._holders)):
             try:
                 with self._lock:
-                    polls = 0 if self._send_acks(server) else polls + 1
                     if monotonic() >= renew_at:
                         renew_at = monotonic() + self._renew_seconds
                         self._renew(server)
                         is_away = False
+                    polls = 0 if self._send_acks(server) else polls + 1
             except Exception as error:  # any error: if this thread died every lease would expire
                 if not is_away:
                     logger.warning("cannot renew leases, retrying: %s", error)
                 is_away = True
-                renew_at = monotonic() + min(_RETRY_SECONDS, self._renew_seconds)
+                renew_at = min(renew_at, monotonic() + _RETRY_SECONDS)
                 stop.wait(_RETRY_SECONDS / 2)
             self._wait(polls, renew_at)
         if not stop.is_set():
@@ -187,31 +187,52 @@ class LeaseRenewer:
 
     def _renew(self, server: RedisClient) -> None:
         holders = list(self._holders)
-        beats = dict.fromkeys(router.keys.beat for holder in holders for router in holder.shards)
-        server.run_each([Call(SEND_HEARTBEAT, [beat], [round(self._lease_seconds * 1000)]) for beat in beats])
+        shards: dict[str, list[tuple[LeaseHolder, list[str]]]] = {}
+        for holder in holders:
+            held = holder.router.split(list(holder.qos.messages))
+            for router in {*holder.shards, *held}:
+                shards.setdefault(router.keys.prefix, []).append((holder, held.get(router, [])))
+        lost: dict[LeaseHolder, set[str]] = {holder: set() for holder in holders}
+        failures: dict[Pool | None, RedisError] = {}
+        for prefix, parts in shards.items():  # a node of a cluster that fails does not hold up leases at others
+            pool = None
+            try:
+                if (pool := server.pool_of(prefix)) not in failures:
+                    for holder, tags in self._renew_shard(server, prefix, parts):
+                        lost[holder].update(tags)
+            except RedisError as error:
+                failures[pool] = error
+        for holder in holders:
+            # One report may be caused by a script that has acknowledged it and whose reply is not read yet.
+            still = lost[holder] & holder.lost
+            for tag in (still - holder.logged) & holder.qos.messages.keys():
+                count_leases("lost", 1)
+                logger.warning("lost the lease of %s: another consumer has the message", tag)
+            holder.lost, holder.logged = lost[holder], still
+            holder.cancelled = frozenset(still | holder.cancelled & holder.qos.messages.keys())
+        for failure in failures.values():
+            raise failure
         for holder in holders:
             if holder.requeue_at is None:
                 holder.touch_queues(server)
             elif not holder.qos.pending_tags:
                 self._holders.remove(holder)
-                continue
             elif monotonic() >= holder.requeue_at:
                 self._requeue(server, holder)
-                continue
-            held = holder.router.split(list(holder.qos.messages)).values()
-            lost: set[str] = set()
-            for tags, first in [(each, at) for each in held for at in range(0, len(each), BATCH)]:
+            holder.cancelled = frozenset(holder.logged | self._revoked(server, holder))
+
+    def _renew_shard(
+        self, server: RedisClient, prefix: str, parts: Sequence[tuple[LeaseHolder, list[str]]]
+    ) -> Iterator[tuple[LeaseHolder, set[str]]]:
+        """Send a heartbeat and renew leases; yield tags whose lease is lost."""
+        server.run(Call(SEND_HEARTBEAT, [Keys(prefix).beat], [round(self._lease_seconds * 1000)]))
+        for holder, tags in parts:
+            for first in range(0, len(tags), BATCH):
                 entries = by_stream(tags[first : first + BATCH])
                 call = Call(RENEW, list(entries), [holder.router.consumer_name, *entry_lists(entries)])
-                lost |= _tags(list(entries), server.run(call))
-            # One report may be caused by a script that has acknowledged it and whose reply is not read yet.
-            still = lost & holder.lost
-            count_leases("renewed", sum(map(len, held)) - len(lost))
-            for tag in (still - holder.logged) & holder.qos.messages.keys():
-                count_leases("lost", 1)
-                logger.warning("lost the lease of %s: another consumer has the message", tag)
-            holder.lost, holder.logged = lost, still
-            holder.cancelled = frozenset(still | self._revoked(server, holder))
+                lost = _tags(list(entries), server.run(call))
+                count_leases("renewed", len(tags[first : first + BATCH]) - len(lost))
+                yield holder, lost
 
     def _requeue(self, server: RedisClient, holder: LeaseHolder) -> None:
         """Requeue the messages of an abandoned channel without counting a delivery: they may be unprocessed."""
@@ -222,11 +243,10 @@ class LeaseRenewer:
     def _revoked(self, server: RedisClient, holder: LeaseHolder) -> set[str]:
         """Return tags of held messages that are revoked individually or with their group."""
         messages = holder.qos.messages.copy()
-        shards = {router.keys.revoked: tags for router, tags in holder.router.split(messages).items()}
-        exist = server.execute_all([("EXISTS", key) for key in shards])
         revoked: set[str] = set()
-        for (key, tags), exists in zip(shards.items(), exist, strict=True):
-            if not exists:
+        for router, tags in holder.router.split(messages).items():
+            key = router.keys.revoked
+            if not server.execute(("EXISTS", key)):
                 continue
             groups = {tag: str(messages[tag].headers.get(GROUP_HEADER, "")).split() for tag in tags}
             names = list({*groups, *chain.from_iterable(groups.values())})

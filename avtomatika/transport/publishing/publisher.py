@@ -96,8 +96,7 @@ class Publisher:
         return Call(PUBLISH, keys, [queue, message.priority, message.payload, message.group, ttl, route.version])
 
     def publish_all(self, messages: Sequence[EncodedMessage]) -> None:
-        """Publish all of *messages*, or raise, as :meth:`publish` does, and publish none; if queues are spread, of each
-        slot."""
+        """Publish all of *messages*, or raise, as :meth:`publish` does, and publish none, in each slot of them."""
         parts: dict[str, list[EncodedMessage]] = {}
         for each in messages if self._router.is_spread else ():
             for router in self._router.targets(each.exchange, each.routing_key):
