@@ -85,6 +85,7 @@ class Limits:
         found = (limits, weights) = self.read_files()
         if found == self._announced[0] and monotonic() < self._announced[1]:
             return
+        self._flow.restore()
         if limits is not None:
             self.define("file", limits, is_complete=True)
         if weights is not None:

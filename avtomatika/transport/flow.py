@@ -13,8 +13,9 @@ from typing import Any, Self
 
 import orjson
 
-from .connection.redis_client import Command, Reading, RedisClient, none_refused
+from .connection.redis_client import Command, Reading, RedisClient, as_dict, none_refused
 from .inspector import Inspector, levels_of
+from .keys import Keys
 from .publishing.routing import Router
 from .scripts import CHANGE_LIMIT, LOCATE, PLACE, READ_LIMITS, Argument, Call
 
@@ -84,11 +85,13 @@ class Place:
 
 
 class FlowControl:
-    """Threads may share it. Changes apply to all consumers immediately."""
+    """Threads may share it. Changes apply to all consumers immediately, in each shard; :meth:`waiting` and
+    :meth:`place` are about the first one."""
 
     def __init__(self, server: RedisClient, router: Router) -> None:
         self._server = server
         self._keys = router.keys
+        self._shards = {prefix: router.of(prefix).keys for prefix in server.prefixes}
         self._inspector = Inspector(server, router)
 
     def set_limit(
@@ -116,8 +119,24 @@ class FlowControl:
     def _change(self, name: str, action: str, *values: Argument) -> bool:
         if not name or "\0" in name or "\1" in name:
             raise ValueError(f"{name!r} is not the name of a limit")
-        keys = [self._keys.queues, self._keys.bell, self._keys.flow_limits]
-        return bool(self._server.run(Call(CHANGE_LIMIT, keys, [name, action, *values])))
+        calls = [_change_call(keys, name, action, *values) for keys in self._shards.values()]
+        return bool(self._server.run_each(calls)[0])
+
+    def restore(self) -> None:
+        """Give shards that were added the limits of the first one."""
+        home, *added = self._shards.values()
+        if not added:
+            return
+        commands = [("HGETALL", keys.flow_limits) for keys in (home, *added)]
+        first, *others = map(as_dict, self._server.execute_all(commands))
+        calls = list[Command]()
+        for keys, known in zip(added, others, strict=True):
+            for name in first.keys() - known.keys():
+                values = orjson.loads(first[name])
+                by, _ = values.pop("paused", None), values.pop("paused_ms", None)
+                calls += [_change_call(keys, name, "set", orjson.dumps(values))] if values else []
+                calls += [_change_call(keys, name, "pause", by)] if by else []
+        none_refused(self._server.run_all(calls))
 
     def limits(self, names: Iterable[str] | None = None) -> list[Limit]:
         """Return the limits that are set or paused, by name; or those with these *names*, set or not."""
@@ -127,10 +146,19 @@ class FlowControl:
         """The reading of :meth:`limits`, in two round trips."""
         if names is not None and not (names := list(names)):
             return []
-        call = Call(READ_LIMITS, [self._keys.queues, self._keys.flow_limits], names or [])
-        [rows] = none_refused((yield [call]))
-        held = none_refused((yield [self._holders_command(row[0].decode(), _HOLDERS) for row in rows])) if rows else []
-        found = [Limit.read(row, holders=_holders(members)) for row, members in zip(rows, held, strict=True)]
+        shards = self._shards.values()
+        calls = [Call(READ_LIMITS, [keys.queues, keys.flow_limits], names or []) for keys in shards]
+        sums, commands = dict[bytes, tuple[bytes, bytes, int, int]](), dict[tuple[bytes, int], Command]()
+        for place, (keys, rows) in enumerate(zip(shards, none_refused((yield calls)), strict=True)):
+            for name, values, running, waiting in rows:
+                _, known, others, stopped = sums.get(name, (name, b"", 0, 0))
+                sums[name] = name, known or values, others + running, stopped + waiting
+                commands[name, place] = _holders_command(keys, name.decode(), _HOLDERS)
+        held = none_refused((yield list(commands.values()))) if commands else []
+        holders: dict[bytes, list[str]] = {name: [] for name in sums}
+        for (name, _), members in zip(commands, held, strict=True):
+            holders[name] += _holders(members)
+        found = [Limit.read(row, holders=holders[name][:_HOLDERS]) for name, row in sums.items()]
         return sorted(found, key=lambda limit: limit.name)
 
     def set_weights(self, weights: Mapping[str, float]) -> None:
@@ -138,18 +166,16 @@ class FlowControl:
         Raises ValueError."""
         if any(not 0 < weight < float("inf") for weight in weights.values()):
             raise ValueError(f"weights must be above 0: {dict(weights)!r}")
-        key, rows = self._keys.flow_weights, [part for pair in weights.items() for part in pair]
-        commands: list[Sequence[Argument]] = [("MULTI",), ("DEL", key), ("EXEC",)]
-        if rows:
-            commands.insert(2, ("HSET", key, *rows))
-        self._server.execute_all(commands)
+        rows = [part for pair in weights.items() for part in pair]
+        for prefix, keys in self._shards.items():
+            commands: list[Sequence[Argument]] = [("MULTI",), ("DEL", keys.flow_weights), ("EXEC",)]
+            if rows:
+                commands.insert(2, ("HSET", keys.flow_weights, *rows))
+            self._server.at(prefix).execute_all(commands)
 
     def holders(self, name: str, count: int = 20) -> list[str]:
         """Return up to *count* running messages that hold slots of a limit: the last word of each one's groups."""
-        return _holders(self._server.execute(self._holders_command(name, count)))
-
-    def _holders_command(self, name: str, count: int) -> Sequence[Argument]:
-        return ("ZRANGEBYLEX", self._keys.flow_holders, *_range(name), "LIMIT", 0, count)
+        return _holders(self._server.execute(_holders_command(self._keys, name, count)))
 
     def waiting(self, queue: str) -> QueueWaiting:
         """Return how many messages wait in *queue*."""
@@ -183,8 +209,16 @@ class FlowControl:
         if not name:
             return Place(None, ahead)
         call = Call(READ_LIMITS, [self._keys.queues, self._keys.flow_limits], [name])
-        [[row], held] = none_refused((yield [call, self._holders_command(name.decode(), _HOLDERS)]))
+        [[row], held] = none_refused((yield [call, _holders_command(self._keys, name.decode(), _HOLDERS)]))
         return Place(Limit.read(row, own), ahead, _holders(held))
+
+
+def _change_call(keys: Keys, name: Argument, action: str, *values: Argument) -> Call:
+    return Call(CHANGE_LIMIT, [keys.queues, keys.bell, keys.flow_limits], [name, action, *values])
+
+
+def _holders_command(keys: Keys, name: str, count: int) -> Sequence[Argument]:
+    return ("ZRANGEBYLEX", keys.flow_holders, *_range(name), "LIMIT", 0, count)
 
 
 def _range(name: str) -> tuple[str, str]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import Any
 
 import pytest
 
 from avtomatika.core.limits import LimitValues
+from avtomatika.core.shards import shard_prefixes
 from avtomatika.errors import ConflictError, NotFoundError
-from avtomatika.store import Limits
+from avtomatika.store import Limits, Store
 
 from .conftest import House
 
@@ -108,3 +110,21 @@ def test_without_files_nothing_of_theirs_is_removed(limits: Limits) -> None:
     limits.announce()
 
     assert sources(limits) == {"skill:encode": ("file", 3)}
+
+
+def test_limits_hold_in_every_shard_and_are_restored_in_those_added_later(redis_url: str) -> None:
+    prefixes = shard_prefixes("g0", 4)
+    names = ["skill:encode", "client:acme"]
+    with closing(Store.connect(redis_url, prefixes=prefixes[:2])) as few:
+        few.limits.put(names[0], THREE)
+        few.limits.set_paused(names[1], "anna")
+    with closing(Store.connect(redis_url, prefixes=prefixes)) as many:
+        many.limits.announce()
+        many.limits.set_paused(names[0], "bert")
+    shards = [Store.connect(redis_url, prefixes=[prefix]) for prefix in prefixes]
+    found = [[shard.limits.find(name) for name in names] for shard in shards]
+    for shard in shards:
+        shard.close()
+
+    told = [[(limit.concurrency, limit.paused_by, limit.source) for limit in limits] for limits in found]
+    assert told == [[(3, "bert", "api"), (None, "anna", "")]] * 4
