@@ -158,7 +158,7 @@ def created(
     news: Sequence[NewJob], steps: Sequence[Step], quota: Quota | None, status: bytes, detail: bytes
 ) -> list[CreatedJob] | AvtomatikaError:
     """Return the jobs that the script of :func:`create_call` created, or its error."""
-    ids = detail.decode().split() or [step.job.id for step in steps]
+    ids = detail.decode().replace("?", "").split() or [step.job.id for step in steps]
     if status == b"OTHER_BODY":
         return _other_body(news, ids)
     if status in (b"TAKEN", b"FULL"):

@@ -18,6 +18,8 @@ from avtomatika.errors import AvtomatikaError, ConflictError, NoRouteError, Quot
 from avtomatika.store import CreatedJob, NewJob, Store, Sweeper
 from avtomatika.transport import Router
 
+from ..support.cluster import Cluster
+from ..support.servers import OwnServer
 from .conftest import bp
 
 SHARDS = 4
@@ -26,22 +28,45 @@ HOUR_MS = 3_600_000
 Open = Callable[..., Store]
 
 
-@pytest.fixture
-def client(redis_url: str) -> Iterator[redis.Redis]:
-    with redis.Redis.from_url(redis_url) as client:
-        yield client
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    nodes: list[OwnServer] = []
+
+    def start(**config: Any) -> OwnServer:
+        nodes.append(OwnServer(tmp_path_factory.mktemp("node"), **config))
+        return nodes[-1]
+
+    yield Cluster(start, primaries=3)
+    for each in nodes:
+        each.kill()
+
+
+@pytest.fixture(params=["server", "cluster"])
+def client(request: pytest.FixtureRequest) -> Iterator[Any]:
+    """A client of an empty server or cluster."""
+    if request.param == "cluster":
+        cluster = request.getfixturevalue("cluster")
+        with redis.RedisCluster(host="127.0.0.1", port=cluster.nodes[0].port) as client:
+            client.flushall(target_nodes=redis.RedisCluster.PRIMARIES)
+            client.url = cluster.url
+            yield client
+    else:
+        url = request.getfixturevalue("redis_url")
+        with redis.Redis.from_url(url) as client:
+            client.url = url
+            yield client
 
 
 @pytest.fixture
-def connected(redis_url: str) -> Iterator[Open]:
+def connected(client: Any) -> Iterator[Open]:
     with ExitStack() as stack:
 
         def connect(shards: int = SHARDS, *, declare: bool = True) -> Store:
             prefixes = shard_prefixes("g0", shards)
             if declare:
-                with broker.connect(redis_url, prefixes=prefixes) as connection:
+                with broker.connect(client.url, prefixes=prefixes) as connection:
                     broker.declare(connection, [bp.plan])
-            store = Store.connect(redis_url, prefixes=prefixes)
+            store = Store.connect(client.url, prefixes=prefixes)
             stack.callback(store.close)
             return store
 
@@ -65,7 +90,7 @@ def shard_of(store: Store, job_id: str) -> str:
     return keys.shard
 
 
-def count(client: redis.Redis) -> int:
+def count(client: Any) -> int:
     """The number of all jobs."""
     return sum(client.zcard(key) for key in client.scan_iter("*:jobs"))
 
@@ -98,7 +123,7 @@ def test_jobs_spread_over_the_shards(store: Store) -> None:
     assert max(found.values()) - min(found.values()) < 20
 
 
-def test_a_shard_with_more_unfinished_jobs_gets_fewer(store: Store, client: redis.Redis) -> None:
+def test_a_shard_with_more_unfinished_jobs_gets_fewer(store: Store, client: Any) -> None:
     busy = store._keys.shards[1]
     client.zadd(busy.by_status("pending"), {f"{busy.shard}-{n}": n for n in range(1000)})
 
@@ -129,7 +154,7 @@ def test_a_job_that_continues_another_one_stays_in_its_shard(store: Store) -> No
         assert repeated == CreatedJob(again.job_id, existing=True)
 
 
-def test_all_keys_of_a_job_are_in_its_shard(store: Store, client: redis.Redis) -> None:
+def test_all_keys_of_a_job_are_in_its_shard(store: Store, client: Any) -> None:
     idempotency, unique = key_elsewhere()
     made = [store.create(new(labels={"a": "b"})) for _ in range(10)]
     made += [store.create(new(idempotency_key=f"k{n}")) for n in range(10)]
@@ -151,7 +176,7 @@ def test_all_keys_of_a_job_are_in_its_shard(store: Store, client: redis.Redis) -
 # ---------------------------------------------------------------- idempotency keys
 
 
-def test_an_idempotency_key_creates_one_job_in_any_shard(store: Store, client: redis.Redis) -> None:
+def test_an_idempotency_key_creates_one_job_in_any_shard(store: Store, client: Any) -> None:
     for n in range(12):
         first = store.create(new(idempotency_key=f"k{n}"))
         assert shard_of(store, first.job_id) == home_of(f"k{n}")
@@ -161,7 +186,7 @@ def test_an_idempotency_key_creates_one_job_in_any_shard(store: Store, client: r
     assert count(client) == 12
 
 
-def test_a_key_in_another_shard_than_its_job_creates_one_job(store: Store, client: redis.Redis) -> None:
+def test_a_key_in_another_shard_than_its_job_creates_one_job(store: Store, client: Any) -> None:
     idempotency, unique = key_elsewhere()
     wanted = new(unique_key=unique, idempotency_key=idempotency)
 
@@ -176,7 +201,7 @@ def test_a_key_in_another_shard_than_its_job_creates_one_job(store: Store, clien
         store.create(new(unique_key="other", idempotency_key=idempotency))
 
 
-def test_a_reserved_key_is_used_after_the_creation_failed(connected: Open, client: redis.Redis) -> None:
+def test_a_reserved_key_is_used_after_the_creation_failed(connected: Open, client: Any) -> None:
     store = connected(declare=False)
     idempotency, unique = key_elsewhere()
     wanted = new(unique_key=unique, idempotency_key=idempotency)
@@ -194,7 +219,7 @@ def test_a_reserved_key_is_used_after_the_creation_failed(connected: Open, clien
     assert store.create(wanted) == CreatedJob(reserved, existing=True)
 
 
-def test_a_key_remembers_the_existing_job_that_it_returned(store: Store, client: redis.Redis) -> None:
+def test_a_key_remembers_the_existing_job_that_it_returned(store: Store, client: Any) -> None:
     idempotency, unique = key_elsewhere()
     first = store.create(new(unique_key=unique))
     wanted = new(unique_key=unique, idempotency_key=idempotency)
@@ -205,7 +230,7 @@ def test_a_key_remembers_the_existing_job_that_it_returned(store: Store, client:
     assert count(client) == 1
 
 
-def test_a_reserved_key_lives_as_long_as_the_last_of_its_jobs(store: Store, client: redis.Redis) -> None:
+def test_a_reserved_key_lives_as_long_as_the_last_of_its_jobs(store: Store, client: Any) -> None:
     batch = [new(unique_key=f"u{n}", idempotency_key="batch") for n in range(5)]
     made = store.create_many(batch)
     assert len({shard_of(store, each.job_id) for each in made}) > 1
@@ -224,7 +249,7 @@ def test_a_reserved_key_lives_as_long_as_the_last_of_its_jobs(store: Store, clie
 # ---------------------------------------------------------------- more shards
 
 
-def test_the_number_of_shards_never_shrinks(connected: Open, client: redis.Redis) -> None:
+def test_the_number_of_shards_never_shrinks(connected: Open, client: Any) -> None:
     connected(2).create(new())
     connected(4).create(new())
 
@@ -234,7 +259,7 @@ def test_the_number_of_shards_never_shrinks(connected: Open, client: redis.Redis
 
 
 @pytest.mark.parametrize("age_ms", [0, 2 * HOUR_MS])
-def test_keys_hold_when_shards_are_added(connected: Open, client: redis.Redis, age_ms: int) -> None:
+def test_keys_hold_when_shards_are_added(connected: Open, client: Any, age_ms: int) -> None:
     few = connected(2)
     wanted = [new(idempotency_key=f"k{n}") for n in range(16)]
     wanted += [new(unique_key=f"u{n}") for n in range(16)]
@@ -249,9 +274,7 @@ def test_keys_hold_when_shards_are_added(connected: Open, client: redis.Redis, a
     assert count(client) == len(wanted)
 
 
-def test_new_keys_use_the_added_shards_once_no_process_has_the_former_number(
-    connected: Open, client: redis.Redis
-) -> None:
+def test_new_keys_use_the_added_shards_once_no_process_has_the_former_number(connected: Open, client: Any) -> None:
     few, many = connected(2), connected(8)
     few.create(new())
     many.placement.record()
@@ -265,7 +288,7 @@ def test_new_keys_use_the_added_shards_once_no_process_has_the_former_number(
     assert [shard_of(later, each) for each in made] == [home_of(f"late{n}", 8) for n in range(20)]
 
 
-def test_a_version_without_shards_had_one(connected: Open, client: redis.Redis) -> None:
+def test_a_version_without_shards_had_one(connected: Open, client: Any) -> None:
     first = connected(1).create(new(idempotency_key="k"))
     client.delete("{avt.g0}:shards")
 
@@ -276,7 +299,7 @@ def test_a_version_without_shards_had_one(connected: Open, client: redis.Redis) 
 # ---------------------------------------------------------------- unique keys and quotas
 
 
-def test_jobs_with_a_unique_key_meet_in_one_shard(store: Store, client: redis.Redis) -> None:
+def test_jobs_with_a_unique_key_meet_in_one_shard(store: Store, client: Any) -> None:
     for n in range(8):
         first = store.create(new(unique_key=f"u{n}"))
         assert shard_of(store, first.job_id) == line_of(f"u{n}")
@@ -298,7 +321,7 @@ def test_a_batch_of_different_unique_keys_keeps_its_order(store: Store) -> None:
     assert [job and job.priority for job in jobs] == [0, 1, 2]
 
 
-def test_a_quota_holds_over_all_shards(store: Store, client: redis.Redis) -> None:
+def test_a_quota_holds_over_all_shards(store: Store, client: Any) -> None:
     def create(n: int) -> CreatedJob | AvtomatikaError:
         try:
             return store.create(new(unique_key=f"u{n}" if n % 2 else None), monthly=20)
@@ -315,7 +338,7 @@ def test_a_quota_holds_over_all_shards(store: Store, client: redis.Redis) -> Non
     assert "20 of 20 jobs" in str(refused[-1])
 
 
-def test_jobs_that_are_not_created_do_not_count(store: Store, client: redis.Redis) -> None:
+def test_jobs_that_are_not_created_do_not_count(store: Store, client: Any) -> None:
     store.create(new(idempotency_key="k"), monthly=3)
     store.create(new(unique_key="u"), monthly=3)
     for _ in range(3):
