@@ -154,8 +154,11 @@ class JobQueries(JobLists):
     def later(self, origin: str, after: str | None = None) -> list[Job]:
         """Return the jobs on the server that continue the first job *origin*, directly or not, created after that
         job."""
-        [row] = self._read([("ZRANGE", self._keys.of(origin).by_origin(origin), -_MOST_TRIES, -1)])
-        ids = [job_id.decode() for job_id in row]
+        rows = self._read(
+            [("ZRANGE", keys.by_origin(origin), -_MOST_TRIES, -1, "WITHSCORES") for keys in self._keys.shards]
+        )
+        found = sorted((float(row[at + 1]), row[at]) for row in rows for at in range(0, len(row), 2))
+        ids = [job_id.decode() for _, job_id in found]
         later = ids[ids.index(after) + 1 :] if after in ids else ids
         return [job for job in self.load_many(later) if job is not None]
 

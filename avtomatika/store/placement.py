@@ -34,7 +34,7 @@ class Placement(ServerPart):
         self._since_ms = 0
         self._earlier: list[tuple[int, int]] = []
         self._unfinished = Counter[Keys]()
-        self._by_server: list[list[Keys]] = []
+        self._by_server = [self._keys.shards]
         self._read_at = float("-inf")
 
     def record(self) -> None:

@@ -150,6 +150,10 @@ def test_a_job_that_continues_another_one_stays_in_its_shard(store: Store) -> No
 
         assert {shard_of(store, each.job_id) for each in (again, fork)} == {name}
         assert [job.id for job in store.later(origin)] == [again.job_id, fork.job_id]
+        key = next(f"{name} {n}" for n in range(100) if line_of(f"{name} {n}") != name)
+        moved = store.create(new(fork_of=origin, origins=[origin], unique_key=key))
+        assert shard_of(store, moved.job_id) == line_of(key)
+        assert {job.id for job in store.later(origin)} == {again.job_id, fork.job_id, moved.job_id}
         repeated = store.create(new(retry_of=origin, origins=[origin], idempotency_key=f"retry {origin}"))
         assert repeated == CreatedJob(again.job_id, existing=True)
 
