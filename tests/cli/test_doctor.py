@@ -210,6 +210,18 @@ def test_another_number_of_shards_than_the_installation_has_is_a_fault(doctor: D
     assert states == {"1": "fault", "4": "ok", "5": "warning"}
 
 
+def test_an_orchestrator_with_fewer_shards_than_the_installation_does_not_start(
+    run_process: Run, redis_url: str
+) -> None:
+    with closing(Store.connect(redis_url, prefixes=shard_prefixes("g0", 4))) as store:
+        store.placement.record()
+
+    done = run_process("orchestrator", REDIS_URL=redis_url, AVTOMATIKA_SHARDS="3")
+
+    assert done.code == 2
+    assert "AVTOMATIKA_SHARDS is 3, but the installation has 4 shards" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("numbers", "places"),
     [(None, [0, 1, 2, 3]), ("2", [2]), ("3,0-1,1", [0, 1, 3]), ("1-4", None), ("3-1", None), ("x", None), ("", None)],
