@@ -63,6 +63,8 @@ class InvalidRequestError(AvtomatikaError):
     def __init__(self, message: str, *, fields: Mapping[str, object] | None = None) -> None:
         super().__init__(message)
         self.fields = dict(fields or {})
+        if fields:
+            self.add_note(f"by field: {self.fields}")  # part of a traceback
 
 
 class UnauthorizedError(AvtomatikaError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -190,6 +191,7 @@ def test_a_wrong_body_is_told_by_field(alice: Client) -> None:
         alice.submit("video", priority=11)
 
     assert caught.value.fields == {"priority": ["must be 0 to 9; higher is sooner"]}
+    assert "must be 0 to 9" in "".join(traceback.format_exception_only(caught.value))
 
 
 def test_a_body_that_is_too_large_is_an_invalid_request(alice: Client) -> None:
