@@ -15,6 +15,9 @@ from .message import DeliveredMessage, Entry
 from .qos import QoS, ack_call
 from .reader import Reader
 
+#: A shard is asked for at least this many messages as far as there is credit: batches of one shard cost less.
+_SHARE = 16
+
 
 class PrefetchBuffer:
     """Messages of some readers, one of each shard, that are leased to a channel; they wait in ``ready`` until they are
@@ -69,8 +72,8 @@ class PrefetchBuffer:
                 raise
 
     def _poll(self, credit: int, acks: Sequence[str]) -> list[Entry]:
-        """Take up to *credit* from the shards with news, least recently asked first, as many as possible in one round
-        trip."""
+        """Take up to *credit* from the shards with news, least recently asked first, in as few round trips as
+        possible."""
         if len(self._server.prefixes) == 1:
             [entries] = self._server.read_together(self.readers[0].poll(credit, acks))
             return entries
@@ -79,9 +82,11 @@ class PrefetchBuffer:
         waiting = waiting or [reader for reader in self.readers if reader.router in acks_of]
         found: list[Entry] = []
         was_careful, self._is_careful = self._is_careful, False
+        most = 1 if was_careful else max(1, credit // _SHARE)
         while (waiting or acks_of) and len(found) < credit and not (found and (was_careful or self._is_careful)):
             room = credit - len(found)
-            asked, waiting = waiting[: 1 if was_careful else room], waiting[1 if was_careful else room :]
+            asked, waiting = waiting[: min(most, room)], waiting[min(most, room) :]
+            most = most if was_careful else room  # the others are asked at once
             self.readers.sort(key=set(asked).__contains__)
             shares = [room * (place + 1) // len(asked) - room * place // len(asked) for place in range(len(asked))]
             polls = [
