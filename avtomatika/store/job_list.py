@@ -10,7 +10,7 @@ import orjson
 
 from avtomatika.core.job import JobStatus
 from avtomatika.errors import InvalidRequestError
-from avtomatika.transport import Reading, none_refused
+from avtomatika.transport import Reading, none_refused, together
 from avtomatika.transport.scripts import Call
 
 from .keys import Keys
@@ -86,20 +86,22 @@ class JobLists(ServerPart):
 
     def read_states(self, wanted: JobFilter) -> Reading[tuple[dict[tuple[str, str], int], bool]]:
         """Count the jobs that match, by plan hash and state: the first 2,000, False if there are more."""
-        found, is_exact = yield from self._read_numbers(wanted, "state", calls=1)
+        found, is_exact = yield from self._read_numbers(wanted, "state")
         return {(name[:_HASH], name[_HASH:]): count for name, count in found.items()}, is_exact
 
-    def _read_numbers(self, wanted: JobFilter, by: Grouping, *, calls: int) -> Reading[tuple[Counter[str], bool]]:
+    def _read_numbers(self, wanted: JobFilter, by: Grouping, *, calls: int = 1) -> Reading[tuple[Counter[str], bool]]:
+        """Count the jobs that match, in *calls* round trips, and up to two more for what shards without more jobs leave
+        to the others; False if there are more."""
         left = dict.fromkeys(self._keys.shards, start(wanted))
         found = Counter[str]()
-        for _ in range(calls):
+        for made in range(1, calls + 3):
             asked = [_call(keys, wanted, *place, by=by, shares=len(left)) for keys, place in left.items()]
             for keys, row in zip(list(left), none_refused((yield asked)), strict=True):
                 created, last_id, *pairs = _texts(row)
                 found.update(dict(_numbers(pairs)))
                 left[keys] = created, last_id
             left = {keys: place for keys, place in left.items() if place[1]}
-            if not left:
+            if not left or (made >= calls and len(left) == len(asked)):
                 break
         return found, not left
 
@@ -108,28 +110,20 @@ class JobLists(ServerPart):
         return self.read_together(self.read_counts(wanted))[0]
 
     def read_counts(self, wanted: JobFilter) -> Reading[JobCounts]:
-        """The reading of :meth:`count_by_status`, in one round trip."""
+        """The reading of :meth:`count_by_status`, in one round trip; in up to three if few shards have most jobs."""
         statuses = wanted.statuses or tuple(JobStatus)
         filters = [replace(wanted, cursor=None, status=status) for status in statuses]
         if not wanted.statuses:
             filters.append(replace(wanted, cursor=None))
-        shards = self._keys.shards
-        asked = [_call(keys, each, *start(each), shares=len(shards)) for each in filters for keys in shards]
-        rows = none_refused((yield asked))
-        counts, incomplete = Counter[str](), dict[str, None]()
-        for place, row in enumerate(rows):
-            status = (*statuses, "")[place // len(shards)]
-            _, last_id, *pairs = _texts(row)
-            counts[status] += sum(number for _, number in _numbers(pairs))
-            if last_id:
-                incomplete[status] = None
+        found = yield from together(*(self._read_numbers(each, "") for each in filters))
+        rows = dict(zip((*statuses, ""), found, strict=False))
+        counts = {status: numbers.total() for status, (numbers, _) in rows.items()}
+        incomplete = [status for status, (_, is_exact) in rows.items() if not is_exact]
         total = counts.pop("", 0)
-        if (
-            len(incomplete) == 1 and "" not in incomplete and not wanted.statuses
-        ):  # the total is known, and so is the rest
+        if len(incomplete) == 1 and incomplete[0] and not wanted.statuses:  # the total is known, and so is the rest
             [status] = incomplete
             counts[status] = max(counts[status], total - (sum(counts.values()) - counts[status]))
-            incomplete.clear()
+            incomplete = []
         return JobCounts({status: number for status, number in counts.items() if number}, is_exact=not incomplete)
 
 

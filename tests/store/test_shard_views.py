@@ -210,6 +210,20 @@ def test_counts_say_that_they_are_incomplete(installation: Installation, monkeyp
     assert 0 < counts.total < len(installation.ids(client="me"))
 
 
+def test_counts_are_as_exact_if_one_shard_has_all_jobs(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listing, "_PER_CALL", 120)
+    monkeypatch.setattr(listing, "_RECORDS_PER_CALL", 120)
+    for number in range(110):
+        installation.put(NAMES[2], number, client="me" if number else "you")
+
+    store, wanted = installation.store, JobFilter(client="me", blueprint="video")
+    assert store.count_by_status(wanted) == JobCounts({"failed": 109})
+    states, is_exact = store.read_together(store.read_states(wanted))[0]
+    assert (states, is_exact) == ({("0a1b2c3d", "encode"): 109}, True)
+
+
 def test_the_work_of_a_page_does_not_grow_with_the_shards(installation: Installation) -> None:
     for keys in installation.keys.shards:
         for label in ("a", "b"):
