@@ -292,6 +292,21 @@ def test_new_keys_use_the_added_shards_once_no_process_has_the_former_number(con
     assert [shard_of(later, each) for each in made] == [home_of(f"late{n}", 8) for n in range(20)]
 
 
+def test_processes_with_the_former_and_the_new_number_create_one_job_for_a_key(connected: Open, client: Any) -> None:
+    stores = [connected(1), connected(8)]
+    for store in stores:
+        store.placement.record()
+    wanted = [new(idempotency_key=f"k{n}") for n in range(10)]
+    wanted += [new(unique_key=f"u{n}") for n in range(10)]
+    wanted += [new(unique_key=f"both{n}", idempotency_key=f"both{n}") for n in range(10)]
+
+    with ThreadPoolExecutor(8) as threads:
+        made = list(threads.map(lambda n: stores[n // 30 % 2].create(wanted[n % 30]), range(120)))
+
+    assert [len({each.job_id for each in made[n::30]}) for n in range(30)] == [1] * 30
+    assert sum(not each.existing for each in made) == count(client) == 30
+
+
 def test_a_version_without_shards_had_one(connected: Open, client: Any) -> None:
     first = connected(1).create(new(idempotency_key="k"))
     client.delete("{avt.g0}:shards")
