@@ -74,13 +74,6 @@ class Quota:
         return cls(limit, f"{now:%Y-%m}", datetime(year, month + 1, 1, tzinfo=UTC))
 
 
-@dataclass(frozen=True, slots=True)
-class Reserved:
-    """The *ids* that an idempotency key reserves for its jobs, which may not exist yet."""
-
-    ids: Sequence[str]
-
-
 def first_steps(news: Sequence[NewJob], ids: Sequence[str], *, task_retries: int) -> list[Step]:
     """Return the first steps of *news*, which get *ids*; *task_retries* is the default of single tasks.
 
@@ -177,13 +170,13 @@ def idempotency_of(new: NewJob, keys: Keys) -> str:
     return keys.idempotency(new.client, sha256(str(new.idempotency_key).encode()).hexdigest())
 
 
-def held_jobs(news: Sequence[NewJob], held: str) -> Reserved | list[CreatedJob] | ConflictError:
-    """Return the jobs that the idempotency key of *news* holds."""
+def held_jobs(news: Sequence[NewJob], held: str) -> tuple[list[str], list[CreatedJob] | ConflictError | None]:
+    """Return the ids that the idempotency key of *news* holds, and the result unless it only reserves them."""
     content, _, text = held.partition(" ")
     ids = text.removeprefix("?").split()
     if content != body_hash(news):
-        return _other_body(news, ids)
-    return Reserved(ids) if text.startswith("?") else [CreatedJob(each, existing=True) for each in ids]
+        return ids, _other_body(news, ids)
+    return ids, None if text.startswith("?") else [CreatedJob(each, existing=True) for each in ids]
 
 
 def _other_body(news: Sequence[NewJob], ids: Sequence[str]) -> ConflictError:

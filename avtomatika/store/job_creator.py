@@ -19,7 +19,6 @@ from .creation import (
     CreatedJob,
     NewJob,
     Quota,
-    Reserved,
     body_hash,
     create_call,
     created,
@@ -182,11 +181,11 @@ class JobCreator(JobWriter):
             reserved = f"{body_hash(news)} ?{' '.join(_by_place((part.places, part.ids) for part in parts))}"
             held, _ = none_refused((yield [("SET", key, reserved, "NX", "GET"), ("PERSIST", key)]))
         if held is not None:
-            known = held_jobs(news, held.decode())
-            if not isinstance(known, Reserved):
+            ids, known = held_jobs(news, held.decode())
+            if known is not None:
                 return [], known
             for part in parts:
-                part.ids = [known.ids[place] for place in part.places]
+                part.ids = [ids[place] for place in part.places]
         is_counted, count = 1, None
         if whole.quota is not None:
             [(is_counted, count)] = none_refused((yield [self._quota_call(first.client, whole.quota, whole.most)]))
