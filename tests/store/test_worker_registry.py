@@ -10,6 +10,7 @@ import redis
 from avtomatika import broker
 from avtomatika.broker import Consumer, Outgoing
 from avtomatika.core.plan import TASKS
+from avtomatika.core.shards import shard_prefixes
 from avtomatika.errors import NotFoundError
 from avtomatika.schemas.wire import Heartbeat, Registered
 from avtomatika.store import WorkerRegistry
@@ -100,6 +101,20 @@ def test_the_fleet_is_whoever_can_be_chosen_with_what_it_has_to_do(registry: Wor
     assert (first.worker_id, first.load, first.last_chosen, first.is_standby) == ("w-1", 3, 2, False)
     assert (second.worker_id, second.load, second.last_chosen, second.is_standby) == ("w-2", 2, 1, True)
     assert (first.skills, first.slots, first.costs) == ({"encode"}, 3, {"encode": 1.5})
+
+
+def test_the_load_of_a_worker_counts_its_tasks_in_all_shards(redis_url: str) -> None:
+    prefixes = shard_prefixes("g0", 4)
+    registry = WorkerRegistry.connect(redis_url, prefixes=prefixes)
+    with broker.connect(redis_url, prefixes=prefixes) as connection, connection.channel() as channel:
+        broker.declare_tasks(connection, ["encode"], worker_id="w-1")
+        channel.settle_many([([Outgoing(TASKS, "@w-1", "{}", shard=prefix)], ()) for prefix in prefixes[1:]])
+    registry.register("w-1", RECORD)
+
+    [worker] = registry.fleet()
+
+    assert worker.load == 3
+    registry.close()
 
 
 def test_a_worker_is_a_standby_when_none_of_its_links_takes_tasks_here(
