@@ -89,9 +89,7 @@ class PrefetchBuffer:
             most = most if was_careful else room  # the others are asked at once
             self.readers.sort(key=set(asked).__contains__)
             shares = [room * (place + 1) // len(asked) - room * place // len(asked) for place in range(len(asked))]
-            polls = [
-                reader.poll(share, acks_of.pop(reader.router, ())) for reader, share in zip(asked, shares, strict=True)
-            ]
+            polls = [each.poll(share, acks_of.pop(each.router, ())) for each, share in zip(asked, shares, strict=True)]
             taken = self._server.read_together(*polls, *([_acknowledge(acks_of)] if acks_of else ()))
             acks_of = {}
             found = self._separated([*found, *chain(*taken)])
