@@ -133,7 +133,7 @@ def report(name: str, rounds: Sequence[Figures], plain: Sequence[Figures]) -> st
 
 
 def main(jobs: int, shards: int, primaries: Sequence[int], rounds: int) -> None:
-    cases = {"plain server": (0, 1)} | {f"{shards} shards, {each} primaries": (each, shards) for each in primaries}
+    cases = {"plain server": (0, 1)} | {f"{shards} shards on a cluster of {each}": (each, shards) for each in primaries}
     found: dict[str, list[Figures]] = {name: [] for name in cases}
     for _ in range(rounds):
         for name, (nodes, spread) in cases.items():
