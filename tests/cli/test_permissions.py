@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 import redis
 
 from ..support.installation import Installation
@@ -12,11 +13,14 @@ from ..support.installation import Installation
 REFUSED = ("-@admin", "-@dangerous", "-object", "-memory", "-latency", "-select", "-swapdb", "-move")
 
 
-def test_a_job_runs_without_admin_commands(redis_url: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("shards", [1, 3])
+def test_a_job_runs_without_admin_commands(redis_url: str, tmp_path: Path, shards: int) -> None:
+    allowed = ["~{avt.g0}:*", "&{avt.g0}:*", *(["~{avt.g0_*", "&{avt.g0_*"] if shards > 1 else [])]
     with redis.Redis.from_url(redis_url) as admin:
-        admin.execute_command("ACL", "SETUSER", "hosted", "on", ">pw", "~{avt.g0}:*", "&{avt.g0}:*", "+@all", *REFUSED)
+        admin.execute_command("ACL", "SETUSER", "hosted", "on", ">pw", *allowed, "+@all", *REFUSED)
         admin.execute_command("ACL", "LOG", "RESET")
-        with Installation(redis_url.replace("//", "//hosted:pw@"), tmp_path) as installation:
+        address = redis_url.replace("//", "//hosted:pw@")
+        with Installation(address, tmp_path, AVTOMATIKA_SHARDS=str(shards)) as installation:
             client = installation.client()
             job = client.wait(client.submit("three", {"n": 2})["job_id"], timeout=60)
             overview = client.overview()
