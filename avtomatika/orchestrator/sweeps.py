@@ -98,6 +98,7 @@ class Sweeps:
                 Sweep("plans", plans.run_once, every_seconds=0.0, not_before=lambda: plans.due),
                 Sweep("definitions of schedules", schedules.announce, every_seconds=_SCHEDULES_EVERY_SECONDS),
                 Sweep("limits", store.limits.announce, every_seconds=_SCHEDULES_EVERY_SECONDS),
+                Sweep("shares of limits", store.limits.move_shares, every_seconds=_TIMERS_EVERY_SECONDS),
                 Sweep("due schedules", schedules.run_due, every_seconds=_SCHEDULES_EVERY_SECONDS),
                 Sweep("ended jobs", lambda: sweeper.expire_jobs().is_more, every_seconds=_EXPIRY_EVERY_SECONDS),
                 Sweep("quarantined jobs", fail_quarantined, every_seconds=_QUARANTINE_EVERY_SECONDS),

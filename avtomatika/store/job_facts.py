@@ -67,7 +67,7 @@ class JobFactsReader(ServerPart):
         self._registry = registry
         shards = {prefix: (server.at(prefix), router.of(prefix)) for prefix in server.prefixes}
         self._inspectors = {prefix: Inspector(*shard) for prefix, shard in shards.items()}
-        self._flows = {prefix: FlowControl(*shard) for prefix, shard in shards.items()}
+        self._flow = FlowControl(server, router)
         self._times = TaskTimes(server)
 
     def facts(self, job: Job) -> Facts:
@@ -157,12 +157,13 @@ class JobFactsReader(ServerPart):
 
     def _read_turn(self, job: Job, task: Task, queues: Mapping[str, str]) -> Reading[dict[str, Any]]:
         """Read the turn of a task, and the limit that stops it, in a queue whose consumers take turns."""
-        queue, flow = _queue_of(task), self._flows[self._keys.of(job.id).prefix]
-        place = (yield from flow.read_place(queue, task.attempt_group)) if "w" in queues.get(queue, "") else None
+        queue = _queue_of(task)
+        read = self._flow.read_place(queue, task.attempt_group, self._keys.of(job.id).prefix)
+        place = (yield from read) if "w" in queues.get(queue, "") else None
         if place is None:
             return {}
         names = (f"skill:{task.task_type}", f"client:{job.client}", f"blueprint:{job.blueprint}")
-        paused = [each for each in (yield from flow.read_limits(names)) if each.paused_by]
+        paused = [each for each in (yield from self._flow.read_limits(names)) if each.paused_by]
         found = place.limit or next(iter(paused), None)  # without a consumer nothing has been stopped
         if found is None:
             return {"before": place.ahead, "in_turns": True}

@@ -13,6 +13,7 @@ from avtomatika.errors import ConflictError, InvalidRequestError, NotFoundError
 from avtomatika.transport import FlowControl, Limit, RedisClient, Router
 
 from .scripts import server_errors
+from .shares import Shares
 
 logger = logging.getLogger(__name__)
 
@@ -29,6 +30,7 @@ class Limits:
 
     def __init__(self, server: RedisClient, router: Router) -> None:
         self._flow = FlowControl(server, router)
+        self._shares = Shares(server, router) if len(server.prefixes) > 1 else None
         #: Returns the limits of limits.toml by name, and the weights of clients.toml by client; None without the file.
         self.read_files: ReadFiles = lambda: (None, None)
         self._announced: tuple[object, float] = None, 0.0
@@ -36,7 +38,10 @@ class Limits:
     @server_errors()
     def all(self) -> dict[str, Limit]:
         """Return the limits that are defined, paused or in use, by name."""
-        return {each.name: each for each in self._flow.limits() if each.name.partition(":")[0] in KINDS}
+        limits = [each for each in self._flow.limits() if each.name.partition(":")[0] in KINDS]
+        if self._shares is not None:  # which keeps those of messages for some seconds
+            limits = [each for each in limits if each.source or each.paused_by or each.running or each.waiting]
+        return {each.name: each for each in limits}
 
     @server_errors()
     def find(self, name: str) -> Limit:
@@ -53,7 +58,7 @@ class Limits:
     def remove(self, name: str) -> None:
         """Remove the values of a limit. Raises NotFoundError, and ConflictError if limits.toml defines it."""
         self._check_owner(name)
-        if not self._flow.remove_limit(name):
+        if not self._set(name, None):
             raise NotFoundError("limit", name, known=self.all())
 
     @server_errors()
@@ -71,7 +76,7 @@ class Limits:
         for name, values in {**dict.fromkeys(others), **wanted}.items():
             found = known.get(name, Limit(name))
             if values is None and found.source == source:
-                self._flow.remove_limit(name)
+                self._set(name, None)
             if values is None or _SOURCES.index(found.source) > _SOURCES.index(source):
                 continue
             if found.source not in ("", source):
@@ -85,7 +90,6 @@ class Limits:
         found = (limits, weights) = self.read_files()
         if found == self._announced[0] and monotonic() < self._announced[1]:
             return
-        self._flow.restore()
         if limits is not None:
             self.define("file", limits, is_complete=True)
         if weights is not None:
@@ -106,10 +110,21 @@ class Limits:
         if self.find(name).source == "file":
             raise ConflictError(f"the limit {name!r} is defined in limits.toml: change it there")
 
+    def move_shares(self) -> None:
+        """Move shares of limits to the shards whose tasks wait for them; with one shard there are none."""
+        if self._shares is not None:
+            self._shares.move()
+
     @server_errors()
-    def _set(self, name: str, values: LimitValues, source: str) -> None:
+    def _set(self, name: str, values: LimitValues | None, source: str = "") -> bool:
+        """Define a limit or remove it; return False if there was none to remove."""
+        if self._shares is not None:
+            return self._shares.define(name, None if values is None else values.on_wire(), source)
+        if values is None:
+            return self._flow.remove_limit(name)
         sent: dict[str, Any] = {"concurrency": None, "rate": None, **values.on_wire()}
         self._flow.set_limit(name, **sent, source=source)
+        return True
 
 
 def limit_values(limit: Limit) -> LimitValues:

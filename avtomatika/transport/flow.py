@@ -9,11 +9,13 @@ leaves its queue: it is acknowledged, dead-lettered, requeued or dropped. The sc
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain, islice
+from secrets import token_hex
 from typing import Any, Self
 
 import orjson
 
-from .connection.redis_client import Command, Reading, RedisClient, as_dict, none_refused
+from .connection.redis_client import Command, Reading, RedisClient, none_refused
 from .inspector import Inspector, levels_of
 from .keys import Keys
 from .publishing.routing import Router
@@ -47,12 +49,17 @@ class Limit:
     holders: Sequence[str] = ()
 
     @classmethod
-    def read(cls, row: Sequence[Any], own: bytes = b"{}", holders: Sequence[str] = ()) -> Self:
-        """Read a row of ``read_limits.lua``; *own* values (JSON) apply if the server has none."""
-        name, values, running, waiting = row
-        found = orjson.loads(values or own)
+    def read(cls, rows: Sequence[Sequence[Any]], own: bytes = b"{}", holders: Sequence[str] = ()) -> Self:
+        """Read the rows of ``read_limits.lua`` of one limit, a row a shard; *own* values (JSON) apply if the server has
+        none."""
+        found: dict[str, Any] = {}
+        for _, values, _, _, others, _ in reversed(rows):
+            found |= orjson.loads(values or others or own)
+        if "total" in found:
+            found |= {"concurrency": None, "rate": None, **found["total"]}
+        running, waiting = (sum(row[column] for row in rows) for column in (2, 3))
         return cls(
-            name.decode(),
+            rows[0][0].decode(),
             found.get("concurrency"),
             found.get("rate"),
             found.get("per_ms", 1000),
@@ -85,8 +92,7 @@ class Place:
 
 
 class FlowControl:
-    """Threads may share it. Changes apply to all consumers immediately, in each shard; :meth:`waiting` and
-    :meth:`place` are about the first one."""
+    """Threads may share it. Changes apply to all consumers immediately, in all shards; numbers are sums over them."""
 
     def __init__(self, server: RedisClient, router: Router) -> None:
         self._server = server
@@ -97,7 +103,7 @@ class FlowControl:
     def set_limit(
         self, name: str, *, concurrency: int | None, rate: int | None, per_ms: int = 1000, source: str = ""
     ) -> None:
-        """Set the values of a limit; a pause is kept. Messages that run already count. Raises ValueError."""
+        """Set a limit, in each shard; a pause is kept. Messages that run already count. Raises ValueError."""
         for value in (concurrency, rate, per_ms):
             if value is not None and (isinstance(value, bool) or value < 1):
                 raise ValueError(f"limit {name!r}: {value!r} is not a number from 1 on")
@@ -119,24 +125,10 @@ class FlowControl:
     def _change(self, name: str, action: str, *values: Argument) -> bool:
         if not name or "\0" in name or "\1" in name:
             raise ValueError(f"{name!r} is not the name of a limit")
-        calls = [_change_call(keys, name, action, *values) for keys in self._shards.values()]
-        return bool(self._server.run_each(calls)[0])
-
-    def restore(self) -> None:
-        """Give shards that were added the limits of the first one."""
-        home, *added = self._shards.values()
-        if not added:
-            return
-        commands = [("HGETALL", keys.flow_limits) for keys in (home, *added)]
-        first, *others = map(as_dict, self._server.execute_all(commands))
-        calls = list[Command]()
-        for keys, known in zip(added, others, strict=True):
-            for name in first.keys() - known.keys():
-                values = orjson.loads(first[name])
-                by, _ = values.pop("paused", None), values.pop("paused_ms", None)
-                calls += [_change_call(keys, name, "set", orjson.dumps(values))] if values else []
-                calls += [_change_call(keys, name, "pause", by)] if by else []
-        none_refused(self._server.run_all(calls))
+        mover = token_hex(16) if len(self._shards) > 1 else ""
+        change = (name, action, *(values or [""]), mover, "", "")
+        answers = self._server.run_each([change_call(keys, *change) for keys in self._shards.values()])
+        return any(changed for changed, *_ in answers)
 
     def limits(self, names: Iterable[str] | None = None) -> list[Limit]:
         """Return the limits that are set or paused, by name; or those with these *names*, set or not."""
@@ -146,20 +138,18 @@ class FlowControl:
         """The reading of :meth:`limits`, in two round trips."""
         if names is not None and not (names := list(names)):
             return []
-        shards = self._shards.values()
-        calls = [Call(READ_LIMITS, [keys.queues, keys.flow_limits], names or []) for keys in shards]
-        sums, commands = dict[bytes, tuple[bytes, bytes, int, int]](), dict[tuple[bytes, int], Command]()
-        for place, (keys, rows) in enumerate(zip(shards, none_refused((yield calls)), strict=True)):
-            for name, values, running, waiting in rows:
-                _, known, others, stopped = sums.get(name, (name, b"", 0, 0))
-                sums[name] = name, known or values, others + running, stopped + waiting
-                commands[name, place] = _holders_command(keys, name.decode(), _HOLDERS)
-        held = none_refused((yield list(commands.values()))) if commands else []
-        holders: dict[bytes, list[str]] = {name: [] for name in sums}
-        for (name, _), members in zip(commands, held, strict=True):
-            holders[name] += _holders(members)
-        found = [Limit.read(row, holders=holders[name][:_HOLDERS]) for name, row in sums.items()]
+        rows = none_refused((yield [read_call(keys, names or []) for keys in self._shards.values()]))
+        by_name: dict[bytes, list[Any]] = {}
+        for row in chain(*rows):
+            by_name.setdefault(row[0], []).append(row)
+        held = (yield from self._read_holders([name.decode() for name in by_name])) if by_name else []
+        found = [Limit.read(each, holders=holders) for each, holders in zip(by_name.values(), held, strict=True)]
         return sorted(found, key=lambda limit: limit.name)
+
+    def _read_holders(self, names: Sequence[str]) -> Reading[list[list[str]]]:
+        commands = [_holders_command(keys, name, _HOLDERS) for name in names for keys in self._shards.values()]
+        members = iter(none_refused((yield commands)))
+        return [_holders(chain(*islice(members, len(self._shards))))[:_HOLDERS] for _ in names]
 
     def set_weights(self, weights: Mapping[str, float]) -> None:
         """Replace the weights of fairness keys: a key with weight 2 has twice as many turns as one with 1, the default.
@@ -167,15 +157,10 @@ class FlowControl:
         if any(not 0 < weight < float("inf") for weight in weights.values()):
             raise ValueError(f"weights must be above 0: {dict(weights)!r}")
         rows = [part for pair in weights.items() for part in pair]
-        for prefix, keys in self._shards.items():
-            commands: list[Sequence[Argument]] = [("MULTI",), ("DEL", keys.flow_weights), ("EXEC",)]
-            if rows:
-                commands.insert(2, ("HSET", keys.flow_weights, *rows))
-            self._server.at(prefix).execute_all(commands)
-
-    def holders(self, name: str, count: int = 20) -> list[str]:
-        """Return up to *count* running messages that hold slots of a limit: the last word of each one's groups."""
-        return _holders(self._server.execute(_holders_command(self._keys, name, count)))
+        commands: list[Sequence[Argument]] = []
+        for keys in self._shards.values():
+            commands += [("DEL", keys.flow_weights), *([("HSET", keys.flow_weights, *rows)] if rows else [])]
+        self._server.execute_all(commands)
 
     def waiting(self, queue: str) -> QueueWaiting:
         """Return how many messages wait in *queue*."""
@@ -193,14 +178,16 @@ class FlowControl:
         the first 10,000."""
         return self._server.read_together(self.read_place(queue, holder))[0]
 
-    def read_place(self, queue: str, holder: str) -> Reading[Place | None]:
-        """The reading of :meth:`place`, in two round trips; three if a limit stops the message."""
-        [traits] = none_refused((yield [("HGET", self._keys.queues, queue)]))
-        streams = [self._keys.stream(queue, level) for level in levels_of((traits or b"0").decode())]
+    def read_place(self, queue: str, holder: str, prefix: str = "") -> Reading[Place | None]:
+        """The reading of :meth:`place`, in the shard with *prefix*, by default the first, in two round trips; three if
+        a limit stops the message."""
+        keys = self._shards[prefix] if prefix else self._keys
+        [traits] = none_refused((yield [("HGET", keys.queues, queue)]))
+        streams = [keys.stream(queue, level) for level in levels_of((traits or b"0").decode())]
         reads: list[Command] = [
-            Call(PLACE, [self._keys.queues], [queue, holder, _WAITING]),
+            Call(PLACE, [keys.queues], [queue, holder, _WAITING]),
             Call(LOCATE, streams, [holder, _NEW]),
-            ("ZCARD", self._keys.turns(queue)[0]),
+            ("ZCARD", keys.turns(queue)[0]),
         ]
         [word, *facts], [state, *before], read = none_refused((yield reads))
         if word == b"ABSENT":
@@ -208,13 +195,21 @@ class FlowControl:
         ahead, name, own = facts
         if not name:
             return Place(None, ahead)
-        call = Call(READ_LIMITS, [self._keys.queues, self._keys.flow_limits], [name])
-        [[row], held] = none_refused((yield [call, _holders_command(self._keys, name.decode(), _HOLDERS)]))
-        return Place(Limit.read(row, own), ahead, _holders(held))
+        reads = [read_call(each, [name]) for each in self._shards.values()]
+        reads += [_holders_command(each, name.decode(), _HOLDERS) for each in self._shards.values()]
+        answers = none_refused((yield reads))
+        rows, held = chain(*answers[: len(self._shards)]), chain(*answers[len(self._shards) :])
+        return Place(Limit.read(list(rows), own), ahead, _holders(held)[:_HOLDERS])
 
 
-def _change_call(keys: Keys, name: Argument, action: str, *values: Argument) -> Call:
-    return Call(CHANGE_LIMIT, [keys.queues, keys.bell, keys.flow_limits], [name, action, *values])
+def change_call(keys: Keys, *args: Argument) -> Call:
+    """Return the call of ``change_limit.lua``."""
+    return Call(CHANGE_LIMIT, [keys.queues, keys.bell, keys.flow_limits, keys.flow_mover], args)
+
+
+def read_call(keys: Keys, names: Sequence[Argument] = ()) -> Call:
+    """Return the call of ``read_limits.lua``."""
+    return Call(READ_LIMITS, [keys.queues, keys.flow_limits], names)
 
 
 def _holders_command(keys: Keys, name: str, count: int) -> Sequence[Argument]:

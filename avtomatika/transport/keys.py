@@ -41,6 +41,8 @@ class Keys:
 
         #: Hash: limit of flow control -> its values (JSON). Other ``flow:`` keys are described in ``lua/slots.lua``.
         self.flow_limits = f"{prefix}flow:limits"
+        #: String: the last mover of shares of limits, which may write them.
+        self.flow_mover = f"{prefix}flow:mover"
         #: Hash: fairness key -> weight; 1 for others.
         self.flow_weights = f"{prefix}flow:weights"
         #: Sorted set by name: ``<limit>\0<holder>\0<tag>`` of each running message.

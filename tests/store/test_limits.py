@@ -119,7 +119,7 @@ def test_limits_hold_in_every_shard_and_are_restored_in_those_added_later(redis_
         few.limits.put(names[0], THREE)
         few.limits.set_paused(names[1], "anna")
     with closing(Store.connect(redis_url, prefixes=prefixes)) as many:
-        many.limits.announce()
+        many.limits.move_shares()
         many.limits.set_paused(names[0], "bert")
     shards = [Store.connect(redis_url, prefixes=[prefix]) for prefix in prefixes]
     found = [[shard.limits.find(name) for name in names] for shard in shards]

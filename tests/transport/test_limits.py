@@ -149,7 +149,7 @@ def test_a_new_limit_counts_the_messages_that_run_already(bench: Bench, flow: Fl
     reading.wait_for(4)
     _idle(reading)
     running = flow.control.limits()[0].running
-    holders = flow.control.holders("client:a")
+    holders = flow.control.limits(["client:a"])[0].holders
     for message in reading.got[:4]:
         message.ack()
     reading.wait_for(5)[4].ack()

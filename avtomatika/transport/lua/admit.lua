@@ -2,7 +2,7 @@
 --
 -- New messages stay in their streams; the order is made in the keys of slots.lua. The key with the lowest virtual start is next; each
 --       message adds 1 / weight to it (start-time fair queueing). Further keys: 'flow:limits' limit -> its values (JSON), which win over
---       those of messages; 'flow:rates' limit -> theoretical arrival time of its next token (GCRA, ms); 'flow:weights' key -> weight.
+--       those of messages; 'flow:mover' if keys without values there have no share; 'flow:rates' limit -> theoretical arrival time of its next token (GCRA, ms); 'flow:weights' key -> weight.
 
 local rooms, uses = {}, {}  -- the queues; which keys of flow control there are
 local now, settings = nil, {}
@@ -24,7 +24,7 @@ local function setting_of(room, limit)
     if type(known) ~= 'table' then known = false end  -- another program wrote it
     settings[limit.name] = known
   end
-  return known or limit.own
+  return known or limit.own and uses.mover and string.find(limit.name, '^key:') and {concurrency = 0} or limit.own
 end
 
 -- Returns whether *limit* lets no message start, and if it is a rate, when it does (ms).
@@ -169,7 +169,8 @@ end
 
 -- Finds out which limits there are, and lets groups take turns whose limit has a token again.
 local function open_limits(prefix)
-  local kinds, keys = {limits = 'hash', weights = 'hash', stopped = 'zset', rates = 'zset', due = 'zset', holders = 'zset'}, {}
+  local kinds, keys = {limits = 'hash', weights = 'hash', mover = 'string'}, {}
+  for _, name in ipairs({'stopped', 'rates', 'due', 'holders'}) do kinds[name] = 'zset' end
   for name in pairs(kinds) do keys[#keys + 1] = prefix .. 'flow:' .. name end
   if redis.call('EXISTS', unpack(keys)) == 0 then return end
   for name, kind in pairs(kinds) do

@@ -1,15 +1,24 @@
 -- Sets a limit or removes it, pauses it or resumes it, and lets messages start that waited for it. A new limit counts the messages that
 -- run already.
 --
--- KEYS: queues, bell, limits of flow control.
--- ARGV: limit, 'set', 'pause', 'remove' or 'resume'; to set its values (JSON), to pause who pauses it.
--- Returns 1, or 0 if it was not set or not paused.
+-- KEYS: queues, bell, limits of flow control, the last mover of shares.
+-- ARGV: limit; 'set', 'lower' (the same, but nothing may start), 'pause', 'remove', 'resume' or 'look'; its values (JSON) or who pauses
+--       it; the mover or ''; the one that must be the last, '-' for none, '' for any; ms of the next token of a rate or ''.
+-- Returns {1, or 0 if it was not set or not paused; number running; ms of the next token or ''}; nil after another mover.
 
 expect('stream', KEYS[2])
+if ARGV[5] ~= '' and (redis.call('GET', KEYS[4]) or '-') ~= ARGV[5] then return false end
 local prefix, known = string.sub(KEYS[1], 1, -7), redis.call('HGET', KEYS[3], ARGV[1])
-for _, name in ipairs({'stopped', 'due', 'holders'}) do expect('zset', prefix .. 'flow:' .. name) end
-local values, action = known and cjson.decode(known) or {}, ARGV[2]
-if action == 'resume' and not values.paused or action == 'remove' and not known then return 0 end
+for _, name in ipairs({'stopped', 'due', 'holders', 'rates'}) do expect('zset', prefix .. 'flow:' .. name) end
+local values, action, rates = known and cjson.decode(known) or {}, ARGV[2], prefix .. 'flow:rates'
+
+local function answer(is_changed)
+  if ARGV[4] ~= '' then redis.call('SET', KEYS[4], ARGV[4]) end
+  local running = redis.call('ZLEXCOUNT', prefix .. 'flow:holders', '[' .. ARGV[1] .. '\0', '(' .. ARGV[1] .. '\1')
+  return {is_changed, running, redis.call('ZSCORE', rates, ARGV[1]) or ''}
+end
+
+if action == 'look' or action == 'resume' and not values.paused or action == 'remove' and not known then return answer(0) end
 
 local function is_empty(table) return next(table) == nil end
 
@@ -50,14 +59,15 @@ elseif action == 'resume' then
   values.paused, values.paused_ms = nil, nil
 else
   local paused, paused_ms = values.paused, values.paused_ms
-  values = action == 'set' and cjson.decode(ARGV[3]) or {}
+  values = action == 'remove' and {} or cjson.decode(ARGV[3])
   values.paused, values.paused_ms = paused, paused_ms
 end
 if is_empty(values) then
   redis.call('HDEL', KEYS[3], ARGV[1])
 else
   redis.call('HSET', KEYS[3], ARGV[1], cjson.encode(values))
-  local queues = redis.call('HGETALL', KEYS[1])
+  known = known or values.total and values.source == ''  -- what messages say is counted
+  local queues = known and values.total and {} or redis.call('HGETALL', KEYS[1])
   for index = 1, #queues, 2 do
     local traits = queues[index + 1]
     if string.find(traits, 'x', 1, true) then
@@ -66,6 +76,7 @@ else
     end
   end
 end
-wake(prefix, ARGV[1])
+if ARGV[6] ~= '' then redis.call('ZADD', rates, 'GT', ARGV[6], ARGV[1]) end
+if action ~= 'lower' then wake(prefix, ARGV[1]) end
 redis.call('XADD', KEYS[2], 'MAXLEN', 1, '*', 'limit', ARGV[1])
-return 1
+return answer(1)
