@@ -2,7 +2,7 @@
 messages.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from difflib import get_close_matches
 
@@ -63,8 +63,21 @@ class InvalidRequestError(AvtomatikaError):
     def __init__(self, message: str, *, fields: Mapping[str, object] | None = None) -> None:
         super().__init__(message)
         self.fields = dict(fields or {})
-        if fields:
-            self.add_note(f"by field: {self.fields}")  # part of a traceback
+        for field, reason in self.reasons():
+            if reason not in message:
+                self.add_note(f"{field}: {reason}")  # part of a traceback
+
+    def reasons(self) -> Iterator[tuple[str, str]]:
+        """Yield the path of each invalid field, with dots, and what is wrong with it."""
+        return _reasons(self.fields, "")
+
+
+def _reasons(fields: object, path: str) -> Iterator[tuple[str, str]]:
+    if isinstance(fields, Mapping):
+        for name, inner in fields.items():
+            yield from _reasons(inner, f"{path}.{name}" if path else str(name))
+    else:
+        yield path, "; ".join(map(str, fields)) if isinstance(fields, list) else str(fields)
 
 
 class UnauthorizedError(AvtomatikaError):

@@ -5,10 +5,9 @@ A command is imported when it is called, never for ``--help``: its imports are s
 
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 import click
 from click.shell_completion import CompletionItem
@@ -146,7 +145,7 @@ def main() -> None:
 
 def _details(error: InvalidRequestError, arguments: Sequence[str]) -> Iterator[str]:
     """Yield what is wrong with each field, unless the error says so, and which of *arguments* should be JSON."""
-    for field, reason in _fields_of(error.fields):
+    for field, reason in error.reasons():
         if f"{field}: {reason}" not in str(error):
             yield f"{field}: {reason}"
         name = field.rpartition(".")[2]
@@ -157,15 +156,6 @@ def _details(error: InvalidRequestError, arguments: Sequence[str]) -> Iterator[s
 
 def _is_wrong_type(reason: str) -> bool:
     return " must be " in reason or "is not of type" in reason
-
-
-def _fields_of(fields: Any, path: str = "") -> Iterator[tuple[str, str]]:
-    """Yield each field with its reason; those of a nested field have its path before their name."""
-    if isinstance(fields, Mapping):
-        for name, inner in fields.items():
-            yield from _fields_of(inner, f"{path}.{name}" if path else str(name))
-    else:
-        yield path, "; ".join(map(str, fields)) if isinstance(fields, list) else str(fields)
 
 
 def _exit_code(error: AvtomatikaError) -> int:

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -28,16 +29,22 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
 
 
 def servers(up: Up) -> set[int]:
-    return {pid for pid in up.processes() if os.readlink(f"/proc/{pid}/exe").endswith("valkey-server")}
+    found = set()
+    for pid in up.processes():
+        with suppress(FileNotFoundError):  # it has ended meanwhile
+            if os.readlink(f"/proc/{pid}/exe").endswith("valkey-server"):
+                found.add(pid)
+    return found
 
 
 def programs(up: Up, name: str) -> set[int]:
     """Processes of the folder with *name* in their command line, without their children."""
     parents = {}
     for pid in up.processes():
-        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-        if name.encode() in words:
-            parents[pid] = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+        with suppress(FileNotFoundError, ProcessLookupError):
+            words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+            if name.encode() in words:
+                parents[pid] = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
     return {pid for pid, parent in parents.items() if parent not in parents}
 
 
