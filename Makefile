@@ -50,7 +50,7 @@ sdk: $(SDK)/.ready ## Install the public worker SDK for the tests that need it
 peers: $(PEERS)/.ready ## Install the libraries that benchmarks compare with
 
 faults: $(READY) ## Run the fault-injection tests: nothing may be lost or done twice
-	@$(PYTEST) -m faults
+	@$(PYTEST) -m faults -n 2 --dist loadscope
 
 bench: $(READY) ## Run the benchmarks
 	-@$(MAKE) --no-print-directory peers
