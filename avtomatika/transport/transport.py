@@ -10,7 +10,7 @@ from weakref import WeakSet
 import redis
 from kombu.exceptions import OperationalError
 from kombu.transport import virtual
-from redis.exceptions import ConnectionError, MovedError, NoPermissionError, ResponseError
+from redis.exceptions import ClusterCrossSlotError, ConnectionError, MovedError, NoPermissionError, ResponseError
 
 from .channel import Channel as StreamChannel
 from .connection.addresses import (
@@ -287,14 +287,16 @@ def _may_be_clustered(server: RedisClient) -> bool:
 
 
 def _check_ownership(server: RedisClient) -> None:
-    """Raise OperationalError for a node of a cluster that does not own all our keys."""
+    """Raise OperationalError for a node of a cluster that does not own all our keys, or on which they are in several
+    slots."""
     try:
-        server.execute_all([("EXISTS", f"{prefix}identity") for prefix in server.prefixes])
-    except ConnectionError as error:
-        if not isinstance(error.__cause__, MovedError):
+        server.execute(("EXISTS", *(f"{prefix}identity" for prefix in server.prefixes)))
+    except (ConnectionError, ClusterCrossSlotError) as error:
+        cause = error.__cause__ if isinstance(error, ConnectionError) else error
+        if not isinstance(cause, MovedError | ClusterCrossSlotError):
             raise
         raise OperationalError(
-            f"the server is a node of a cluster, which must be addressed by redis+cluster:// ({error.__cause__})"
+            f"the server is a node of a cluster, which must be addressed by redis+cluster:// ({cause})"
         ) from error
     except ResponseError as error:
         logger.info("cannot check whether the server owns the keys: %s", error)

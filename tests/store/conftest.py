@@ -23,6 +23,7 @@ from avtomatika.store.keys import Keys
 from avtomatika.transport import Outgoing, RedisClient, Router, connect
 
 from ..support.orchestrators import SHARDS
+from ..support.servers import in_shards
 
 bp = Blueprint(name="video", api_endpoint="jobs/video")
 
@@ -138,7 +139,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 @pytest.fixture
 def house(redis_url: str, request: pytest.FixtureRequest) -> Iterator[House]:
     prefixes = shard_prefixes("g0", getattr(request, "param", SHARDS))
-    with broker.connect(redis_url, prefixes=prefixes) as connection, connect(redis_url) as client:
+    address = in_shards(redis_url, len(prefixes))
+    with broker.connect(address, prefixes=prefixes) as connection, connect(redis_url) as client:
         broker.declare(connection, [bp.plan])
         intake = Consumer(connection, list(bp.plan.queues), prefetch=100)
         server, router = intake.channel.server, intake.channel.router

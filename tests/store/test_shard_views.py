@@ -35,7 +35,7 @@ from avtomatika.store.server_info import ServerInfoReader
 from avtomatika.transport import Router
 
 from ..support.cluster import Cluster
-from ..support.servers import OwnServer
+from ..support.servers import OwnServer, in_shards
 from ..support.waiting import wait_until
 from .conftest import CountingClient, bp
 
@@ -431,7 +431,7 @@ def test_every_node_of_a_cluster_is_read_and_checked(make_server: Callable[..., 
 
 def test_the_traffic_of_a_blueprint_and_the_facts_about_a_job_are_read_in_its_shard(installation: Installation) -> None:
     store = installation.store
-    with broker.connect(installation.url, prefixes=installation.server.prefixes) as connection:
+    with broker.connect(in_shards(installation.url, SHARDS), prefixes=installation.server.prefixes) as connection:
         broker.declare(connection, [bp.plan])
     made = [store.create(NewJob(plan=bp.plan, client="me")).job_id for _ in range(12)]
     shards = Counter(installation.keys.of(job_id).shard for job_id in made)

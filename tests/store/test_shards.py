@@ -19,7 +19,7 @@ from avtomatika.store import CreatedJob, NewJob, Store, Sweeper
 from avtomatika.transport import Router
 
 from ..support.cluster import Cluster
-from ..support.servers import OwnServer
+from ..support.servers import OwnServer, in_shards
 from .conftest import bp
 
 SHARDS = 4
@@ -53,7 +53,7 @@ def client(request: pytest.FixtureRequest) -> Iterator[Any]:
     else:
         url = request.getfixturevalue("redis_url")
         with redis.Redis.from_url(url) as client:
-            client.url = url
+            client.url = in_shards(url, SHARDS)
             yield client
 
 

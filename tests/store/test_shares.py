@@ -21,8 +21,10 @@ from avtomatika.transport import RedisClient, Router
 
 from ..support.cluster import Cluster
 from ..support.scale import SCALE, chance
-from ..support.servers import OwnServer
+from ..support.servers import IS_CLUSTER, OwnServer
 from ..support.waiting import wait_until
+
+pytestmark = pytest.mark.skipif(IS_CLUSTER, reason="looks at several slots at one moment")
 
 SHARDS = 4
 PREFIXES = shard_prefixes("g0", SHARDS)

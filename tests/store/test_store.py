@@ -185,14 +185,8 @@ def test_a_cancelled_timer_is_gone(house: House) -> None:
 
 
 def publish_taken(house: House, taken: wire.TaskStarted) -> str:
-    with house.connection.Producer() as producer:
-        producer.publish(
-            wire.dump_notice(taken),
-            exchange="avt.workers",
-            routing_key="taken",
-            content_type="application/json",
-            content_encoding="utf-8",
-        )
+    notice = replace(broker.notice(taken), shard=house.keys(taken.job_id).prefix)
+    house.intake.settle_many([([notice], ())])
     intake = broker.Consumer(house.connection, ["avt.workers"], prefetch=10)
     [delivery] = wait_until(lambda: intake.take(0.05))
     house.store = Store(intake.channel.server, intake.channel.router)

@@ -18,6 +18,7 @@ from avtomatika.store.worker_record import LOST_AFTER_SECONDS
 from avtomatika.store.worker_registry import DRAINED_SECONDS, WORKER_TTL_SECONDS
 from avtomatika.transport import RedisClient
 
+from ..support.servers import in_shards
 from .conftest import House
 
 RECORD = {"type": "video", "skills": [{"name": "encode", "schema": {"type": "object"}}]}
@@ -104,9 +105,9 @@ def test_the_fleet_is_whoever_can_be_chosen_with_what_it_has_to_do(registry: Wor
 
 
 def test_the_load_of_a_worker_counts_its_tasks_in_all_shards(redis_url: str) -> None:
-    prefixes = shard_prefixes("g0", 4)
-    registry = WorkerRegistry.connect(redis_url, prefixes=prefixes)
-    with broker.connect(redis_url, prefixes=prefixes) as connection, connection.channel() as channel:
+    prefixes, url = shard_prefixes("g0", 4), in_shards(redis_url, 4)
+    registry = WorkerRegistry.connect(url, prefixes=prefixes)
+    with broker.connect(url, prefixes=prefixes) as connection, connection.channel() as channel:
         broker.declare_tasks(connection, ["encode"], worker_id="w-1")
         channel.settle_many([([Outgoing(TASKS, "@w-1", "{}", shard=prefix)], ()) for prefix in prefixes[1:]])
     registry.register("w-1", RECORD)

@@ -9,7 +9,7 @@ import pytest
 import redis
 from redis.crc import REDIS_CLUSTER_HASH_SLOTS, key_slot
 
-from .servers import OwnServer
+from .servers import IS_CLUSTER, OwnServer
 from .waiting import wait_until
 
 #: Fails over in about two seconds.
@@ -20,6 +20,8 @@ class Cluster:
     """*primaries* servers, the slots in equal shares, each with one replica if *has_replicas*."""
 
     def __init__(self, make_server: Callable[..., OwnServer], *, primaries: int, has_replicas: bool = False) -> None:
+        if IS_CLUSTER:
+            pytest.skip("its servers form clusters of their own")
         self.nodes = [make_server(**_CONFIG) for _ in range(primaries * (2 if has_replicas else 1))]
         clients = [redis.Redis.from_url(node.url) for node in self.nodes]
         share = REDIS_CLUSTER_HASH_SLOTS // primaries

@@ -24,6 +24,11 @@ IS_CLUSTER = "TEST_CLUSTER" in os.environ
 _CLUSTER = {"cluster-enabled": "yes"} if IS_CLUSTER else {}
 
 
+def in_shards(url: str, number: int) -> str:
+    """Return the address of *number* shards on the server at *url*: that of a cluster if it is a node."""
+    return f"redis+cluster{url[url.index(':') :].removesuffix('/0')}" if IS_CLUSTER and number > 1 else url
+
+
 class OwnServer:
     """A Valkey server for one test. It keeps its port and its data over ``kill``, ``stop`` and ``start``."""
 

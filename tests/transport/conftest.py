@@ -14,6 +14,8 @@ from kombu import Connection, Consumer, Exchange, Queue
 
 from avtomatika.transport import Channel
 
+from ..support.servers import in_shards
+
 if TYPE_CHECKING:
     from .flow import Flow
 
@@ -76,7 +78,8 @@ class Bench:
             "interval_start": 0,
         }
         options = defaults | options
-        connection = Connection(self.url, transport="avtomatika.transport:Transport", transport_options=options)
+        url = in_shards(self.url, len(options.get("prefixes", ())) or options.get("spread", 1)).removeprefix("redis+")
+        connection = Connection(url, transport="avtomatika.transport:Transport", transport_options=options)
         return self.stack.enter_context(connection)
 
     def channel(self, **options: Any) -> Channel:

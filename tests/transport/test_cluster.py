@@ -192,9 +192,11 @@ def test_an_owner_that_hangs_is_replaced(make_server: Callable[..., Any]) -> Non
     client.close()
 
 
-def test_a_node_is_not_taken_for_a_single_server(cluster: Cluster) -> None:
+@pytest.mark.parametrize("shards", [1, 3])
+def test_a_node_is_not_taken_for_a_single_server(cluster: Cluster, shards: int) -> None:
+    node = cluster.other_primary(PREFIX) if shards == 1 else cluster.owner_of(PREFIX)
     with (
-        broker.connect(cluster.other_primary(PREFIX).url) as connection,
+        broker.connect(node.url, prefixes=PREFIXES[:shards]) as connection,
         pytest.raises(OperationalError, match=r"redis\+cluster://"),
     ):
         connection.connect()
