@@ -131,7 +131,9 @@ def create_call(
     messages = [
         [message_of(step.job, each, secret, version=1, clock=clock) for each in step.outgoing] for step in steps
     ]
-    cancels = [_cancels(step.job, replaced.get(keys.unique_of(step.job), ()), secret) for step in steps]
+    cancels = [
+        _cancels(step.job, replaced.get(keys.unique_of(step.job), ()), secret) if replaced else {} for step in steps
+    ]
     routes = {
         route.bindings_key: route
         for message in chain(*messages, *(each.values() for each in cancels))
