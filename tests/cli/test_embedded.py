@@ -121,6 +121,7 @@ def test_the_nodes_of_a_cluster_share_all_slots_and_keep_their_data(tmp_path: Pa
         url = cluster.url
         first = f"redis://{url.removeprefix('redis+cluster://').split(',')[0]}"
         with redis.RedisCluster.from_url(first) as client:
+            client.config_set("appendfsync", "always", target_nodes=redis.RedisCluster.PRIMARIES)
             for n in range(30):
                 client.set(f"key-{n}", n)
             assert len(client.get_primaries()) == 3
