@@ -54,7 +54,8 @@ def test_a_killed_primary_loses_nothing_that_a_replica_confirmed(
         primary.kill()
         wait_until(lambda: cluster.owner_of(PREFIX) is replica, 30, "the failover")
         confirmed = len(scene.ledger.confirmed)
-        scene.traffic.stop()  # there is no replica that could confirm more
+        primary.start()  # as the replica that confirms what follows
+        scene.traffic.stop()
         scene.url = replica.url
         wait_until(lambda: queues.waiting(replica.url) == 0, 60, "an empty queue")
         scene.tell("a primary is killed whose replica confirms each write")
