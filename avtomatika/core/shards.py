@@ -1,7 +1,8 @@
 """Shards: the groups of keys that one installation spreads over a cluster.
 
-The keys of a shard begin with a hash tag of its own, so they are in one slot. A job belongs to the shard that its id
-names, with everything that it touches; the first shard is also the home of what exists once.
+The keys of a shard begin with a hash tag of its own, so they are in one slot. The id of a job names its shard, which
+has all data of the job. The first one is the home shard: it also has the data of the whole installation, such as
+schedules.
 """
 
 from binascii import crc_hqx

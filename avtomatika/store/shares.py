@@ -178,7 +178,7 @@ class Shares(ServerPart):
 
     def _change(self, movers: list[str], changes: Sequence[tuple[str, _Changes]]) -> list[list[Any]]:
         """Run *changes* of limits; return the answers of each shard to each, None after another mover. Each change
-        marks the shards anew in *movers*: what another one read in between is of no use to it."""
+        writes a new mark in each shard and in *movers*, so changes based on earlier reads are refused."""
         calls, number = [], len(self._shards)
         for name, change in changes:
             mover, rows = token_hex(8), zip(self._shards, movers, change, strict=True)

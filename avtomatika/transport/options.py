@@ -34,7 +34,7 @@ class Options:
     values."""
 
     global_keyprefix: str = PREFIX
-    #: The prefixes of several shards, the first of which is the home of what exists once; otherwise the one above.
+    #: The prefixes of several shards, the home shard first; empty for one shard with the prefix above.
     prefixes: tuple[str, ...] = ()
     #: Number of slots of a cluster over which the queues are spread, each in one by its name.
     spread: int = 1

@@ -201,15 +201,13 @@ class Transport(virtual.Transport):
 
     def _await_news(self, positions: dict[str, str], seconds: float) -> set[str]:
         """Return the streams that receive entries after their position within *seconds*."""
-        block_ms = max(round(seconds * 1000), 1)
+        wait = ("BLOCK", max(round(seconds * 1000), 1))
         try:
             if len(self.server.by_slot(positions)) > 1:
                 if self._slot_wait is None:
                     self._slot_wait = SlotWait(self._connect_to_wait(), self.options.socket_timeout)
                 return self._slot_wait.wait(positions, seconds)
-            news = self.server.execute(
-                ("XREAD", "COUNT", 1, "BLOCK", block_ms, "STREAMS", *positions, *positions.values())
-            )
+            news = self.server.execute(("XREAD", "COUNT", 1, *wait, "STREAMS", *positions, *positions.values()))
         except CONNECTION_ERRORS:
             for channel in self.channels:
                 channel.prefetch_buffer.resynchronize()

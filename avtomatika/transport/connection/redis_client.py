@@ -52,7 +52,7 @@ class RedisClient:
         make_pool = partial(Pool, max_connections=max_connections)
         self._pools = NodePools(server, make_pool) if isinstance(server, Cluster) else make_pool(server)
         self._wait_replicas = wait_replicas
-        #: The prefixes of the keys of each shard; the first is the home of what exists once.
+        #: The prefixes of the keys of each shard; the first is that of the home shard.
         self.prefixes = tuple(prefixes)
 
     @classmethod
